@@ -1,0 +1,1 @@
+"""Records and queue in one SQL database."""

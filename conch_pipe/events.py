@@ -1,0 +1,104 @@
+"""The one catalogue of countable things, and the fan-out that tells every listener.
+
+An event is also a log line: its sentence with named fields. ``tests/core/test_events.py`` holds emitters,
+catalogue and ``docs/events.md`` together.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.logger import Logger, LogLevel
+from zope.interface import implementer
+
+from conch_pipe.interfaces import IEvents
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of event: a stable dotted name and the sentence it logs."""
+
+    name: str
+    sentence: str
+    level: LogLevel = LogLevel.info
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One occurrence; fields are short and never secret."""
+
+    kind: Kind
+    fields: Mapping[str, Any]
+
+
+SERVICE_STARTED = Kind("service.started", "listening on port {ssh_port}, process {pid}")
+SERVICE_DRAINING = Kind("service.draining", "draining: {uploads} uploads running, at most {seconds} s")
+SERVICE_STOPPED = Kind("service.stopped", "stopped after {seconds:.1f} s")
+
+SESSION_OPENED = Kind("session.opened", "{address} connected as {session}")
+SESSION_REFUSED = Kind("session.refused", "{address} refused: {reason}", LogLevel.warn)
+SESSION_CLOSED = Kind(
+    "session.closed", "{session} from {address} ended after {seconds:.1f} s: {reason}, {uploads} uploads"
+)
+LOGIN_SUCCEEDED = Kind("login.succeeded", "{client_id} of {organisation} logged in from {address} with {banner}")
+LOGIN_FAILED = Kind("login.failed", "login failed from {address} with {banner}", LogLevel.warn)
+CREDENTIAL_REVOKED = Kind("credential.revoked", "{client_id} was revoked: {sessions} sessions ended", LogLevel.warn)
+
+UPLOAD_BEGUN = Kind("upload.begun", "upload {upload_id}: {client_id} puts {name} into {schema}")
+UPLOAD_REFUSED = Kind("upload.refused", "{client_id}: {name} refused in {schema}: {problem}", LogLevel.warn)
+UPLOAD_ABORTED = Kind("upload.aborted", "upload {upload_id} dropped after {bytes} bytes: {reason}", LogLevel.warn)
+UPLOAD_STORED = Kind(
+    "upload.stored",
+    "upload {upload_id}: {name} of {client_id} ({organisation}) into {schema} by {door} from {address}, "
+    "{bytes} bytes, sha256 {sha256}, {seconds:.3f} s",
+)
+UPLOAD_REPEATED = Kind("upload.repeated", "{name} of {client_id} is upload {upload_id} again, same bytes")
+UPLOAD_COMPLETED = Kind(
+    "upload.completed", "upload {upload_id} completed: {rows} rows, {rejected} rejected, {seconds:.3f} s"
+)
+UPLOAD_FAILED = Kind("upload.failed", "upload {upload_id} failed: {problem}", LogLevel.warn)
+UPLOAD_DELAYED = Kind("upload.delayed", "upload {upload_id} waits: {reason}", LogLevel.warn)
+
+WORKER_STARTED = Kind("worker.started", "worker {pid} started", LogLevel.debug)
+WORKER_DIED = Kind("worker.died", "worker {pid} died: {reason}", LogLevel.error)
+WAREHOUSE_BUSY = Kind("warehouse.busy", "the analytics file is in use elsewhere; uploads wait", LogLevel.warn)
+STORED_COPY_DAMAGED = Kind(
+    "object.damaged", "the stored copy of upload {upload_id} is damaged or gone", LogLevel.critical
+)
+SPACE_LOW = Kind("disk.low", "only {free} bytes free on the spool's disk: uploads are refused", LogLevel.error)
+SPACE_BACK = Kind("disk.ok", "{free} bytes free on the spool's disk: uploads are taken again")
+RECOVERED = Kind("service.recovered", "recovery: {parts} part files dropped, {orphans} orphans set aside")
+SCHEMAS_LOADED = Kind("schemas.loaded", "schemas: {names}")
+SCHEMAS_REFUSED = Kind(
+    "schemas.refused", "schema files have mistakes, the last good ones stay: {problem}", LogLevel.error
+)
+
+CATALOGUE: Mapping[str, Kind] = {kind.name: kind for kind in list(globals().values()) if isinstance(kind, Kind)}
+
+
+@implementer(IEvents)
+class Events:
+    """Tells every listener of every event; one that fails is logged and harms nobody else.
+
+    :param listeners: functions of one Event; they return at once.
+    """
+
+    _log = Logger(namespace="conch_pipe")
+
+    def __init__(self, listeners: tuple[Callable[[Event], None], ...] = ()) -> None:
+        self.listeners = list(listeners)
+        self.counts: Counter[str] = Counter()
+
+    def note(self, kind: Kind, **fields: Any) -> None:
+        """See :class:`conch_pipe.interfaces.IEvents`."""
+        self.counts[kind.name] += 1
+        self._log.emit(kind.level, kind.sentence, event=kind.name, **fields)
+        event = Event(kind, fields)
+        for listener in self.listeners:
+            try:
+                listener(event)
+            except Exception:  # noqa: BLE001 - the fan-out is one of the four places that translate
+                self._log.failure("a listener of {event} failed", event=kind.name)

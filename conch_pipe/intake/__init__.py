@@ -1,0 +1,1 @@
+"""From the first byte to the durable record: admission rules, the spool, the upload's life."""

@@ -1,0 +1,218 @@
+"""The seams between the rooms. A docstring here is the contract: who calls, when, and what may fail.
+
+A ``Deferred[X]`` fires with X or fails with PipeError, unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zope.interface import Attribute, Interface
+
+# zope interfaces describe methods without self.
+# mypy: disable-error-code="no-self-argument,empty-body,misc"
+# ruff: noqa: N805
+
+
+class IEvents(Interface):
+    """Where countable things are told (see events.py for the catalogue)."""
+
+    def note(kind: Any, **fields: Any) -> None:
+        """Tell that something of ``kind`` happened. Never fails, never waits, from the reactor thread only."""
+
+
+class IIntake(Interface):
+    """Takes files from any door. Called by ``sftp`` (and ``web``), implemented in ``intake``."""
+
+    def begin(client, schema, name, *, door, size=None, provisional=False):
+        """Start an upload; synchronous, so that a door can refuse at once.
+
+        :param client: a :class:`model.Client`.
+        :param schema: a schema's name; the door has already seen that it is enabled.
+        :param name: the client's file name, 1 to 255 bytes of UTF-8 without control characters or ``/``.
+        :param door: "sftp", "http" or "cli".
+        :param size: bytes the client says it will send, or None.
+        :param provisional: the name is a temporary one (``a.csv.filepart``): ``finish`` does not commit;
+            ``commit(name)`` does, under the final name. The rules apply to the name without its decoration.
+        :returns: an IUpload.
+        :raises PipeError: INVALID for a bad name, INVALID "use .csv or .json", TOO_LARGE, NO_SPACE; BUSY while
+            draining.
+        """
+
+
+class IUpload(Interface):
+    """One upload's bytes until they are committed or dropped. The first failure poisons it: every later call
+    but ``abort`` fails with the same PipeError."""
+
+    id = Attribute("UUID of the upload")
+    name = Attribute("the client's name for it")
+    schema = Attribute("name of its schema")
+    size = Attribute("bytes: the highest offset written so far")
+    lagging = Attribute("True while storage is behind: the door holds its window until ``caught_up`` fires")
+
+    def write(offset, data):
+        """Store a chunk; chunks may come in any order and repeat.
+
+        :param offset: position of the first byte, from 0 to 2**63-1.
+        :param data: a bytes-like object, 1 to 262,144 bytes; not kept after the call returns.
+        :returns: None when done at once (the usual case), else a Deferred.
+        :raises PipeError: TOO_LARGE, NO_SPACE, FAILED; the upload is poisoned then.
+        """
+
+    def expect(size):
+        """The client declared the final size (FSETSTAT, Content-Length): a contradiction refuses at ``finish``."""
+
+    def sync():
+        """Make what was written durable (fsync@openssh.com). :returns: Deferred[None]."""
+
+    def caught_up():
+        """:returns: Deferred[None] that fires when ``lagging`` is False; at once if it is."""
+
+    def finish():
+        """The client closed the file: no hole, size as expected, quick checks passed; durable on the spool.
+
+        Not provisional: commits as well. Called once.
+
+        :returns: Deferred[model.Upload | None]; None for a provisional upload, which now waits for ``commit(name)``.
+        :raises PipeError: BAD_FILE, INCOMPLETE, NO_SPACE, FAILED: nothing was recorded, nothing is left.
+            UNKNOWN_OUTCOME: the door must not answer but drop the connection.
+        """
+
+    def commit(name):
+        """A finished provisional upload gets its final name (RENAME): recorded, job queued.
+
+        :returns: Deferred[model.Upload]; the upload of the same bytes sent before, when ruling 5 applies.
+        """
+
+    def abort(why):
+        """Drop the bytes. Any time, any number of times, never fails; after a commit it does nothing.
+
+        :param why: one short sentence for the event.
+        """
+
+
+class ICredentials(Interface):
+    """Credentials as the doors see them. Implemented in ``catalog``."""
+
+    def find(client_id):
+        """:returns: Deferred[model.Credential | None], also for revoked ones (``revoked_at`` says so)."""
+
+    def active(client_ids):
+        """Which of these may go on: asked every few seconds for the clients with open sessions.
+
+        :returns: Deferred[dict[str, model.Credential]]; revoked and unknown ones are missing.
+        """
+
+    def logged_in(client_id, at):
+        """Remember the time of the last login; at most once a minute per client. :returns: Deferred[None]."""
+
+
+class IUploads(Interface):
+    """Records of uploads. Implemented in ``catalog``."""
+
+    def accept(upload, job, *, same_within_s):
+        """Record an upload as PENDING with its job, in ONE durable transaction; by id, so it may be called again.
+
+        :param upload: model.Upload; its raw copy is durable already.
+        :param job: model.Job of kind "ingest" with ``subject`` = the upload's id.
+        :param same_within_s: ruling 5: when the same client sent the same schema, name and sha256 within so many
+            seconds, and that upload did not FAIL, it is returned instead and nothing is recorded. 0: never.
+        :returns: Deferred[model.Upload], the recorded one; its ``id`` tells whether it is an earlier one.
+        :raises PipeError: BUSY (database locked too long), FAILED: not recorded. UNKNOWN_OUTCOME: perhaps recorded.
+        """
+
+    def get(upload_id):
+        """:returns: Deferred[model.Upload | None]."""
+
+    def latest(client_id, schema, name, since):
+        """The client's newest upload of that name received since a time: for STAT on another connection.
+
+        :returns: Deferred[model.Upload | None].
+        """
+
+    def keys():
+        """Object keys of all recorded uploads: recovery sets aside raw copies that are not among them.
+
+        :returns: Deferred[set[str]].
+        """
+
+
+class IJobs(Interface):
+    """The durable queue. Called by the runner, implemented in ``catalog``."""
+
+    def claim(kinds, limit, lease_s):
+        """Lease due jobs, oldest first; a job whose lease ran out is due.
+
+        An upload whose job is claimed becomes PROCESSING.
+
+        :returns: Deferred[list[model.Job]].
+        """
+
+    def renew(job, lease_s):
+        """:returns: Deferred[bool]; False when the lease is no longer ours: stop working on it."""
+
+    def settle(job, outcome):
+        """End the lease; with the outcome's upload columns and problems, in one transaction.
+
+        An upload whose job is retried goes back to PENDING.
+
+        :returns: Deferred[bool]; False when the fence is stale: nothing was changed.
+        """
+
+    def waiting():
+        """:returns: Deferred[dict[str, int]]; jobs not yet done, by kind."""
+
+
+class IObjects(Interface):
+    """Raw copies under keys of our own making (``[0-9a-z/.-]``, no client text)."""
+
+    def put(key, path, sha256):
+        """Store a finished, fsynced local file durably under a new key.
+
+        :param path: a pathlib.Path; still the caller's afterwards.
+        :param sha256: bytes; an existing object of the same key and content is success (create-only, repeatable).
+        :returns: Deferred[None].
+        :raises PipeError: NO_SPACE, FAILED; CONFLICT when the key holds other bytes.
+        """
+
+    def fetch(key):
+        """:returns: Deferred[Path] of a local file with the object's bytes, read-only. :raises PipeError: NOT_FOUND."""
+
+    def delete(key):
+        """:returns: Deferred[None]; a missing object is success."""
+
+    def keys():
+        """:returns: Deferred[set[str]]."""
+
+    def set_aside(key):
+        """Move an object that has no record out of the way, kept for an operator. :returns: Deferred[None]."""
+
+
+class IWorkers(Interface):
+    """Child processes with limits, in which files are parsed and loaded. Implemented in ``processing``."""
+
+    def call(function, arguments, *, wall_s):
+        """Run a function in a worker process.
+
+        :param function: dotted name with a colon, ``"conch_pipe.formats.check:check_file"``: takes one dict of JSON
+            values and returns one.
+        :param arguments: dict of JSON values.
+        :param wall_s: seconds after which the worker is killed.
+        :returns: Deferred[dict].
+        :raises PipeError: what the function raised (code and message cross the pipe); FAILED for anything unexpected.
+        :raises WorkerDied: the process ended: killed, out of memory, out of time.
+        """
+
+
+class IWarehouse(Interface):
+    """The analytics database."""
+
+    def load(schema, upload, parquet):
+        """Insert the validated rows and the ledger's row in ONE transaction; exactly once by the ledger's primary key.
+
+        :param schema: a formats.schema.Schema.
+        :param upload: model.Upload.
+        :param parquet: Path of the rows as validation wrote them.
+        :returns: Deferred[int]: rows of this upload now in the warehouse; the same when it was loaded before.
+        :raises PipeError: BUSY when someone else holds the database: try again later. FAILED otherwise.
+        """

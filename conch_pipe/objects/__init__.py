@@ -1,0 +1,1 @@
+"""Raw copies of uploads under keys of our own."""

@@ -1,0 +1,1 @@
+"""The SFTP door: login, the put-only tree, sessions, limits, the service."""

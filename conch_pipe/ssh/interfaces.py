@@ -1,0 +1,93 @@
+"""What a user of this package supplies: files to put into, and an ear for what happens to connections.
+
+Refusals are ``twisted.conch.ssh.filetransfer.SFTPError(code, text)`` with a code from 0 to 8 and printable ASCII text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from twisted.conch.interfaces import ISFTPFile, ISFTPServer
+from zope.interface import Attribute, Interface
+
+# zope interfaces describe methods without self.
+# mypy: disable-error-code="no-self-argument,empty-body,misc"
+# ruff: noqa: N805
+
+
+class DropConnection(Exception):
+    """Raised (or failed with) by a backend whose honest answer is none: the connection is cut without a reply.
+
+    A commit whose outcome stays unknown ends so; the client tries again.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class FileSystemStatus:
+    """The numbers of statvfs@openssh.com.
+
+    :source: OpenSSH PROTOCOL section 4.4.
+    """
+
+    block_size: int  # bytes; also the fundamental block size
+    blocks: int
+    free_blocks: int
+    files: int
+    free_files: int
+    name_max: int = 255
+    read_only: bool = False
+
+
+class IPutServer(ISFTPServer):
+    """A tree into which files are put. Found by adapting the avatar, as Conch does; one per SFTP channel.
+
+    Methods of ISFTPServer keep their meaning and may return a Deferred; ``openFile`` gives an IPutFile and
+    ``openDirectory`` an iterable of ``(name, longname, attrs)``, bytes, bytes and a dict with keys ``size``, ``uid``,
+    ``gid``, ``permissions``, ``atime``, ``mtime``. Paths come as bytes, unchecked but for their length (1,024).
+    """
+
+    def posixRename(old: bytes, new: bytes) -> object:
+        """posix-rename@openssh.com: as ``renameFile``, replacing the target where that is allowed."""
+
+    def fileSystemStatus(path: bytes) -> object:
+        """statvfs@openssh.com: a FileSystemStatus, or a Deferred of one."""
+
+    def channelLost(reason: str) -> None:
+        """The SFTP channel is gone; every open file has been aborted already. Called exactly once."""
+
+
+class IPutFile(ISFTPFile):
+    """One file that is being put. After the first failure the protocol calls nothing but ``abort``."""
+
+    lagging: bool = Attribute("storage is behind: the protocol holds the channel's window until ``caughtUp`` fires")
+
+    def writeChunk(offset: int, data: memoryview) -> object:
+        """Store bytes; ``data`` must not be kept after the call. None when done at once, else a Deferred."""
+
+    def caughtUp() -> object:
+        """A Deferred that fires when ``lagging`` is False."""
+
+    def sync() -> object:
+        """fsync@openssh.com: a Deferred that fires when the bytes written so far are durable."""
+
+    def close() -> object:
+        """The client closed the file: FXP_CLOSE came, and every write before it is done and was good.
+
+        Called at most once, and never for a lost connection.
+        """
+
+    def abort(reason: str) -> None:
+        """The file will not be completed: connection lost, channel closed, a write failed. Never fails."""
+
+
+class IConnectionListener(Interface):
+    """Told of connections as they come and go; every method returns at once and never fails."""
+
+    def opened(session: str, address: str, port: int) -> None:
+        """A connection was accepted; ``session`` is its id, 16 hexadecimal digits."""
+
+    def refused(address: str, reason: str) -> None:
+        """A connection was not accepted, or thrown out before login by a limit; ``reason`` is a short sentence."""
+
+    def closed(session: str, address: str, seconds: float, reason: str) -> None:
+        """An accepted connection ended, for whatever reason."""

@@ -1,0 +1,1 @@
+"""Loaders into the analytics database."""

@@ -1,0 +1,1 @@
+"""The suite. The name of a test is its promise."""
