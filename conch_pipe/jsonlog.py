@@ -1,0 +1,86 @@
+"""The log as lines: JSON for machines, text for people. One event, one line of at most 8 KiB.
+
+Does not decide what is logged. Control characters are escaped, so no client can forge a line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText, formatEvent
+from zope.interface import implementer
+
+LINE_BYTES = 8192
+_PLAIN = (str, int, float, bool, type(None))
+
+
+def _when(event: LogEvent) -> datetime:
+    return datetime.fromtimestamp(event["log_time"], UTC)
+
+
+def as_json(event: LogEvent) -> str:
+    """One event as a JSON object: time, level, from, text, and the event's own named fields."""
+    document: dict[str, Any] = {
+        "time": _when(event).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "level": getattr(event.get("log_level"), "name", "info"),
+        "from": event.get("log_namespace", ""),
+        "text": formatEvent(event),
+    }
+    for key, value in event.items():
+        if key.startswith("log_") or key in ("isError", "message", "time", "format", "system", "why", "failure"):
+            continue
+        document.setdefault(key, value if isinstance(value, _PLAIN) else str(value))
+    if event.get("log_failure") is not None:
+        document["traceback"] = event["log_failure"].getTraceback()[-4096:]
+    line = json.dumps(document, default=str)
+    if len(line.encode()) <= LINE_BYTES:
+        return line
+    kept = {key: document[key] for key in ("time", "level", "from", "event") if key in document}
+    kept["text"] = document["text"][: LINE_BYTES // 8]
+    return json.dumps(kept | {"truncated": True})
+
+
+def as_text(event: LogEvent) -> str:
+    """One event for a person: time in UTC, level, sentence."""
+    level = getattr(event.get("log_level"), "name", "info")
+    text = eventAsText(event, includeTimestamp=False, includeSystem=False)
+    first, *rest = text.split("\n")
+    escaped = first.encode("unicode_escape").decode("ascii") if not first.isprintable() else first
+    line = f"{_when(event):%Y-%m-%d %H:%M:%S}Z {level:<8} {escaped}"[:LINE_BYTES]
+    # Only a traceback of ours has more lines; a client's line breaks were escaped with the sentence.
+    if event.get("log_failure") is not None:
+        return "\n    ".join([line, *rest])
+    return line if not rest else line + " " + " ".join(part.strip() for part in rest)[: LINE_BYTES - len(line)]
+
+
+@implementer(ILogObserver)
+class LineLog:
+    """Writes events of at least ``level`` to a stream.
+
+    :param stream: a text stream; a stream that cannot be written to (disk full) loses lines, counted in ``lost``.
+    """
+
+    def __init__(self, stream: TextIO, level: LogLevel, render: Callable[[LogEvent], str]) -> None:
+        self.stream = stream
+        self.level = level
+        self.render = render
+        self.lost = 0
+
+    def __call__(self, event: LogEvent) -> None:
+        """Write one event; never raises."""
+        level = event.get("log_level")
+        if level is not None and level < self.level:
+            return
+        try:
+            self.stream.write(self.render(event) + "\n")
+            self.stream.flush()
+        except (OSError, ValueError):
+            self.lost += 1
+
+
+def observer(stream: TextIO, *, style: str = "text", level: str = "info") -> LineLog:
+    """The observer for the settings ``log.format`` ("text" or "json") and ``log.level``."""
+    return LineLog(stream, LogLevel.lookupByName(level), as_json if style == "json" else as_text)
