@@ -1,0 +1,97 @@
+"""Where files and folders are: relative paths made absolute, and the ones that cannot be used told.
+
+Does not create anything, and does not open databases or keys.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from conch_pipe.settings.sections import Section, Settings
+
+LOCAL = ("sqlite", "file", "duckdb")  # schemes whose rest is a path on this machine
+
+
+def local_path(url: str) -> Path | None:
+    """The path of ``file:objects``, ``sqlite:/srv/c.sqlite``, ``duckdb:///srv/w.duckdb``; None for other schemes."""
+    scheme, _, rest = url.partition(":")
+    if scheme not in LOCAL:
+        return None
+    return Path(rest.removeprefix("//") if rest.startswith("///") else rest).expanduser()
+
+
+def placed(settings: Settings, folder: Path) -> Settings:
+    """The same settings with every path absolute.
+
+    :param folder: absolute, the settings file's own: ``service.state`` is relative to it, the rest to that.
+    """
+    state = _absolute(folder, settings.service.state)
+    sections = {name: _placed(getattr(settings, name), state) for name in type(settings).model_fields}
+    sections["service"] = settings.service.model_copy(update={"state": state})
+    return settings.model_copy(update=sections)
+
+
+def _absolute(base: Path, path: Path) -> Path:
+    return Path(os.path.normpath(base / path))
+
+
+def _placed(section: Section, base: Path) -> Section:
+    changed: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Path):
+            changed[name] = _absolute(base, value)
+        elif isinstance(value, tuple) and value and isinstance(value[0], Path):
+            changed[name] = tuple(_absolute(base, one) for one in value)
+        elif "url" in field.metadata and (path := local_path(value)) is not None:
+            changed[name] = f"{value.partition(':')[0]}:{_absolute(base, path)}"
+    return section.model_copy(update=changed)
+
+
+def unusable(settings: Settings) -> list[str]:
+    """Mistakes that only this machine's disk can tell, one sentence each; for settings that are placed."""
+    if not settings.service.state.is_dir():
+        return [f"service.state: {settings.service.state} is not a folder; conch-pipe init makes it"]
+    found = [_folder("service.state", settings.service.state)]
+    if not settings.ssh.host_keys:
+        found.append("ssh.host_keys: at least one host key is needed")
+    found += [_readable("ssh.host_keys", key, "conch-pipe init makes the keys") for key in settings.ssh.host_keys]
+    found.append(_folder("spool.folder", settings.spool.folder))
+    for name, url in (("catalog", settings.catalog.url), ("warehouse", settings.warehouse.url)):
+        path = local_path(url)
+        found.append(_database(f"{name}.url", path) if path else "")
+    objects = local_path(settings.objects.url)
+    found.append(_folder("objects.url", objects) if objects else "")
+    schemas = settings.schemas.folder
+    if not schemas.is_dir():
+        found.append(f"schemas.folder: {schemas} is not a folder; conch-pipe init makes it")
+    elif not os.access(schemas, os.R_OK | os.X_OK):
+        found.append(f"schemas.folder: {schemas} cannot be read by this user")
+    return [one for one in found if one]
+
+
+def _readable(name: str, path: Path, remedy: str) -> str:
+    if not path.exists():
+        return f"{name}: there is no {path}; {remedy}"
+    if not path.is_file():
+        return f"{name}: {path} is not a file"
+    return "" if os.access(path, os.R_OK) else f"{name}: {path} cannot be read by this user"
+
+
+def _folder(name: str, path: Path) -> str:
+    """A folder we write to; it may be missing when it can be made."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    if not path.is_dir():
+        return f"{name}: {path} is not a folder"
+    return "" if os.access(path, os.W_OK | os.X_OK) else f"{name}: {path} cannot be written to by this user"
+
+
+def _database(name: str, path: Path) -> str:
+    if path.exists() and not path.is_file():
+        return f"{name}: {path} is not a file"
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        return f"{name}: {path} cannot be written to by this user"
+    return _folder(name, path.parent)

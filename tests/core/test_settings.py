@@ -1,0 +1,227 @@
+"""Settings: every source, every mistake at once, and the reference that cannot drift."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from conch_pipe.errors import Mistakes, PipeError
+from conch_pipe.settings import Settings, Ssh, find, load, local_path, origins, reference, short_file
+from tests.conftest import CANARY
+
+ETC = Path(__file__).parents[2] / "etc" / "pipe-sftp.toml"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("PIPE_SFTP_")] + ["CREDENTIALS_DIRECTORY"]:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text: str) -> Path:
+        path = tmp_path / "pipe-sftp.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def usable(tmp_path):
+    """What init leaves: keys and schemas are there."""
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "schemas").mkdir()
+    for name in ("ssh_host_ed25519_key", "ssh_host_rsa_key"):
+        (tmp_path / "keys" / name).write_text("key")
+
+
+def mistakes(path: Path, **options: bool) -> list[str]:
+    with pytest.raises(Mistakes) as caught:
+        load(path, **options)
+    return caught.value.mistakes
+
+
+def test_the_reference_in_etc_is_the_rendered_model():
+    assert ETC.read_text() == reference()
+
+
+def test_the_reference_without_its_comment_signs_is_the_defaults(write):
+    text = re.sub(r"(?m)^#(?=\w+ = )", "", reference())
+
+    read = load(write(text), places=False)
+
+    assert {name: getattr(read, name) for name in Settings.model_fields} == {
+        name: getattr(load(write(""), places=False), name) for name in Settings.model_fields
+    }
+
+
+def test_every_setting_has_a_sentence_and_times_and_sizes_tell_their_unit():
+    for section in Settings.model_fields:
+        for name, field in type(getattr(Settings(), section)).model_fields.items():
+            assert field.description and field.description.endswith("."), (section, name)
+            assert name.endswith("_s") == ("Seconds" in repr(field.annotation) or field.annotation is float), name
+
+
+def test_an_empty_file_gives_the_defaults(write):
+    settings = load(write(""), places=False)
+
+    assert settings.ssh.port == 2222
+    assert settings.uploads.max_bytes == 104_857_600
+    assert settings.uploads.same_bytes_within_s == 86_400
+
+
+def test_settings_cannot_be_changed(write):
+    with pytest.raises(ValidationError):
+        load(write(""), places=False).ssh.port = 1
+
+
+def test_paths_are_relative_to_the_file_and_the_state(write, tmp_path, monkeypatch):
+    """The working directory of the command must not matter."""
+    monkeypatch.chdir("/")
+
+    settings = load(write('[service]\nstate = "var"\n[catalog]\nurl = "sqlite:/srv/c.sqlite"\n'), places=False)
+
+    assert settings.service.state == tmp_path / "var"
+    assert settings.spool.folder == tmp_path / "var" / "spool"
+    assert settings.ssh.host_keys[0] == tmp_path / "var" / "keys" / "ssh_host_ed25519_key"
+    assert settings.objects.url == f"file:{tmp_path}/var/objects"
+    assert settings.catalog.url == "sqlite:/srv/c.sqlite"
+
+
+def test_the_environment_overrides_the_file(write, monkeypatch):
+    monkeypatch.setenv("PIPE_SFTP_SSH__PORT", "0")
+    monkeypatch.setenv("PIPE_SFTP_UPLOADS__TEMPORARY_SUFFIXES", ".a, .b")
+    monkeypatch.setenv("PIPE_SFTP_UPLOADS__MAX_BYTES", "2 MiB")
+    monkeypatch.setenv("PIPE_SFTP_SSH__HOST_KEYS", '["/k/one"]')
+
+    settings = load(write("[ssh]\nport = 22\ninterface = '::1'\n"), places=False)
+
+    assert settings.ssh == Ssh(port=0, interface="::1", host_keys=(Path("/k/one"),))
+    assert settings.uploads.temporary_suffixes == (".a", ".b")
+    assert settings.uploads.max_bytes == 2 * 1024**2
+    assert origins(settings)["ssh", "port"] == "environment PIPE_SFTP_SSH__PORT"
+    assert origins(settings)["ssh", "interface"] == "file"
+    assert origins(settings)["ssh", "banner"] == "default"
+
+
+def test_systemd_credentials_stand_between_environment_and_file(write, tmp_path, monkeypatch):
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / "pipe_sftp_catalog__url").write_text("sqlite:/srv/c\n")
+    (folder / "PIPE_SFTP_SSH__PORT").write_text("2022")
+    (folder / "ssh_host_ed25519_key").write_text("key")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    monkeypatch.setenv("PIPE_SFTP_SSH__PORT", "2023")
+
+    settings = load(write("[ssh]\nport = 22\nhost_keys = ['mine']\n"), places=False)
+
+    assert settings.catalog.url == "sqlite:/srv/c"
+    assert settings.ssh.port == 2023
+    assert settings.ssh.host_keys == (folder / "ssh_host_ed25519_key",)
+    assert origins(settings)["catalog", "url"] == "credential pipe_sftp_catalog__url"
+
+
+def test_all_mistakes_are_told_at_once(write, monkeypatch):
+    monkeypatch.setenv("PIPE_SFTP_SHS__PORT", "1")
+    monkeypatch.setenv("PIPE_SFTP_LOG_LEVEL", "info")
+    monkeypatch.setenv("PIPE_SFTP_SSH__PORT", "many")
+    monkeypatch.setenv("PIPE_SFTP_SERVICE_HOST", "10.0.0.1")  # Kubernetes sets this; it is not ours
+
+    found = mistakes(
+        write(
+            "workres = 1\n[ssh]\nprot = 3\n[limits]\nconnections = true\nlogin_s = 0\n[uploads]\nmax_bytes = '2 XB'\n"
+            "drain_s = 1\ntemporary_names = 'maybe'\n[log]\nlevel = 'loud'\n"
+        )
+    )
+
+    assert found == [
+        "environment PIPE_SFTP_LOG_LEVEL: write two underscores, PIPE_SFTP_LOG__LEVEL",
+        "environment PIPE_SFTP_SHS__PORT: no such section; did you mean ssh?",
+        "environment PIPE_SFTP_SSH__PORT: ssh.port: a whole number is needed, not 'many'",
+        "line 1: workres: no such section; did you mean workers?",
+        "line 3: ssh.prot: no such setting; did you mean port?",
+        "line 5: limits.connections: a number is needed, not true",
+        "line 6: limits.login_s: must be more than 0, not 0",
+        "line 8: uploads.max_bytes: bytes are needed, as a whole number or as text like \"2 MiB\", not '2 XB'",
+        "line 9: uploads.drain_s: no such setting; it belongs to [service]",
+        "line 10: uploads.temporary_names: true or false is needed, not 'maybe'",
+        'line 12: log.level: must be "debug", "info", "warn" or "error", not \'loud\'',
+    ]
+
+
+def test_missing_files_and_unusable_folders_are_told_together(write, tmp_path):
+    (tmp_path / "spool").write_text("a file")
+    (tmp_path / "catalog.sqlite").mkdir()
+
+    found = "\n".join(mistakes(write("")))
+
+    for name in ("ssh_host_ed25519_key", "ssh_host_rsa_key", "spool.folder", "catalog.url", "schemas.folder"):
+        assert name in found
+
+
+def test_settings_that_init_left_are_usable(write, usable):
+    assert load(write("")).ssh.port == 2222
+
+
+def test_broken_toml_is_told_with_its_line(write):
+    assert "line 2" in mistakes(write("[ssh]\nport = \n"))[0]
+
+
+def test_a_file_that_is_not_text_is_one_mistake(tmp_path):
+    path = tmp_path / "pipe-sftp.toml"
+    path.write_bytes(b"\xff\xfe")
+
+    assert "not UTF-8" in mistakes(path)[0]
+
+
+def test_a_url_with_a_password_is_never_repeated(write):
+    found = mistakes(write(f'[catalog]\nurl = "://user:{CANARY}@host"\n'), places=False)
+
+    assert len(found) == 1
+    assert CANARY not in found[0]
+
+
+def test_a_named_file_that_is_not_there_is_told(tmp_path):
+    assert "cannot be read" in mistakes(tmp_path / "nowhere.toml")[0]
+
+
+def test_files_are_looked_for_in_order(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("conch_pipe.settings.loading.PLACES", ("pipe-sftp.toml", "state/pipe-sftp.toml"))
+    with pytest.raises(PipeError, match="conch-pipe init"):
+        find()
+
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "pipe-sftp.toml").touch()
+    assert find() == tmp_path / "state" / "pipe-sftp.toml"
+    (tmp_path / "pipe-sftp.toml").touch()
+    assert find() == tmp_path / "pipe-sftp.toml"
+    monkeypatch.setenv("PIPE_SFTP_CONFIG", "/elsewhere.toml")
+    assert find() == Path("/elsewhere.toml")
+    assert find("given.toml") == tmp_path / "given.toml"
+
+
+def test_a_short_file_reads_back_whatever_the_names_hold(write):
+    chosen = {"ssh": {"port": 0, "banner": 'a "b" \\ \x7f é'}, "disk": {"free_bytes": 0}}
+
+    assert tomllib.loads(short_file(chosen)) == chosen
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("file:objects", "objects"),
+        ("sqlite:/srv/c", "/srv/c"),
+        ("sqlite:///srv/c", "/srv/c"),
+        ("postgresql://h/d", None),
+    ],
+)
+def test_local_urls_have_a_path(url, path):
+    assert local_path(url) == (Path(path) if path else None)
