@@ -88,7 +88,7 @@ def load(file: str | os.PathLike[str] | None = None, *, places: bool = True) -> 
     path = find(file)
     document, lines = _read(path)
     mistakes = _unknown_names()
-    settings = None
+    settings: Settings | None = None
     try:
         settings = _Sources(**document)
     except ValidationError as error:

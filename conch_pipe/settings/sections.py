@@ -26,11 +26,11 @@ class Service(Section):
     """The process as a whole."""
 
     state: Place = Field(
-        Path(),
+        default=Path(),
         description="Folder of the state. Relative to this file; every other relative path is relative to it.",
     )
     drain_s: Seconds = Field(
-        30,
+        default=30,
         ge=0,
         le=3600,
         description="Seconds that running uploads may take to finish when the service is told to stop.",
@@ -40,180 +40,215 @@ class Service(Section):
 class Ssh(Section):
     """The SFTP door."""
 
-    interface: str = Field("0.0.0.0", description='Address to listen on; "::" for IPv6.')  # noqa: S104
+    interface: str = Field(default="0.0.0.0", description='Address to listen on; "::" for IPv6.')  # noqa: S104
     port: Count = Field(
-        2222, ge=0, le=65535, description="TCP port; 0 picks a free one, told by the log and by status."
+        default=2222, ge=0, le=65535, description="TCP port; 0 picks a free one, told by the log and by status."
     )
     endpoint: str = Field(
-        "",
+        default="",
         description="A Twisted server endpoint instead of interface and port, e.g. systemd:domain=INET:name=sftp "
         "for a socket that systemd holds.",
     )
     host_keys: Places = Field(
-        (Path("keys/ssh_host_ed25519_key"), Path("keys/ssh_host_rsa_key")),
+        default=(Path("keys/ssh_host_ed25519_key"), Path("keys/ssh_host_rsa_key")),
         description="Private host keys in OpenSSH format, mode 0600. Systemd credentials named ssh_host_*_key stand in "
         "for this list.",
     )
-    banner: str = Field("", max_length=2000, description="Text shown to clients before they log in; empty: none.")
+    banner: str = Field(
+        default="", max_length=2000, description="Text shown to clients before they log in; empty: none."
+    )
 
 
 class Limits(Section):
     """What one client, one address and all of them together may use."""
 
-    connections: Count = Field(500, ge=1, description="Connections at a time.")
-    connections_not_logged_in: Count = Field(50, ge=1, description="Connections that have not logged in yet.")
-    connections_per_address: Count = Field(20, ge=1, description="Connections from one address.")
+    connections: Count = Field(default=500, ge=1, description="Connections at a time.")
+    connections_not_logged_in: Count = Field(default=50, ge=1, description="Connections that have not logged in yet.")
+    connections_per_address: Count = Field(default=20, ge=1, description="Connections from one address.")
     connections_per_address_not_logged_in: Count = Field(
-        10, ge=1, description="Connections from one address that have not logged in yet."
+        default=10, ge=1, description="Connections from one address that have not logged in yet."
     )
-    connections_per_client: Count = Field(20, ge=1, description="Logged-in connections of one client_id.")
-    login_s: Seconds = Field(30, gt=0, description="Seconds from accepting a connection to its login.")
-    auth_failures: Count = Field(6, ge=1, description="Wrong passwords on one connection before it is cut.")
-    auth_requests: Count = Field(20, ge=1, description="Authentication requests on one connection, of any kind.")
-    auth_queued: Count = Field(4, ge=1, description="Authentication requests waiting for an answer on one connection.")
+    connections_per_client: Count = Field(default=20, ge=1, description="Logged-in connections of one client_id.")
+    login_s: Seconds = Field(default=30, gt=0, description="Seconds from accepting a connection to its login.")
+    auth_failures: Count = Field(default=6, ge=1, description="Wrong passwords on one connection before it is cut.")
+    auth_requests: Count = Field(
+        default=20, ge=1, description="Authentication requests on one connection, of any kind."
+    )
+    auth_queued: Count = Field(
+        default=4, ge=1, description="Authentication requests waiting for an answer on one connection."
+    )
     auth_failures_per_minute: Count = Field(
-        10, ge=1, description="Failures of one account or address in a minute after which answers are slowed down."
+        default=10,
+        ge=1,
+        description="Failures of one account or address in a minute after which answers are slowed down.",
     )
-    auth_delay_s: Seconds = Field(30, ge=1, description="Longest delay in seconds of a slowed-down answer.")
-    user_name_bytes: Size = Field(128, ge=16, le=1024, description="Longest user name.")
-    password_bytes: Size = Field(256, ge=43, le=4096, description="Longest password.")
-    kex_s: Seconds = Field(30, gt=0, description="Seconds a key exchange may take.")
+    auth_delay_s: Seconds = Field(default=30, ge=1, description="Longest delay in seconds of a slowed-down answer.")
+    user_name_bytes: Size = Field(default=128, ge=16, le=1024, description="Longest user name.")
+    password_bytes: Size = Field(default=256, ge=43, le=4096, description="Longest password.")
+    kex_s: Seconds = Field(default=30, gt=0, description="Seconds a key exchange may take.")
     kex_apart_bytes: Size = Field(
-        64 * KIB, ge=0, description="Bytes a client must send between two key exchanges that it starts."
+        default=64 * KIB, ge=0, description="Bytes a client must send between two key exchanges that it starts."
     )
-    kex_breaches: Count = Field(10, ge=1, description="Key exchanges that come too early before the connection is cut.")
-    rekey_bytes: Size = Field(GIB, ge=MIB, description="Bytes after which we start a key exchange.")
-    rekey_s: Seconds = Field(3600, ge=60, description="Seconds after which we start a key exchange.")
+    kex_breaches: Count = Field(
+        default=10, ge=1, description="Key exchanges that come too early before the connection is cut."
+    )
+    rekey_bytes: Size = Field(default=GIB, ge=MIB, description="Bytes after which we start a key exchange.")
+    rekey_s: Seconds = Field(default=3600, ge=60, description="Seconds after which we start a key exchange.")
     packet_bytes_before_login: Size = Field(
-        35_000, ge=32_768, description="Longest SSH packet before login (RFC 4253)."
+        default=35_000, ge=32_768, description="Longest SSH packet before login (RFC 4253)."
     )
-    packet_bytes: Size = Field(256 * KIB, ge=35_000, description="Longest SSH packet after login.")
-    version_line_bytes: Size = Field(255, ge=64, description="Longest line of the version exchange (RFC 4253).")
-    version_lines: Count = Field(20, ge=1, description="Lines before the client's version line.")
-    version_bytes: Size = Field(4 * KIB, ge=255, description="Bytes before the end of the client's version line.")
-    channels: Count = Field(10, ge=1, description="Session channels of one connection (rclone opens 7).")
-    subsystem_s: Seconds = Field(30, gt=0, description="Seconds from opening a channel to asking for sftp.")
-    window_bytes: Size = Field(2 * MIB, ge=64 * KIB, description="Window of a channel: 20 MB/s at 100 ms.")
-    channel_packet_bytes: Size = Field(32 * KIB, ge=32 * KIB, le=64 * KIB, description="Longest packet in a channel.")
-    client_packet_bytes: Size = Field(1024, ge=1, description="Smallest longest-packet a client may ask for.")
+    packet_bytes: Size = Field(default=256 * KIB, ge=35_000, description="Longest SSH packet after login.")
+    version_line_bytes: Size = Field(default=255, ge=64, description="Longest line of the version exchange (RFC 4253).")
+    version_lines: Count = Field(default=20, ge=1, description="Lines before the client's version line.")
+    version_bytes: Size = Field(
+        default=4 * KIB, ge=255, description="Bytes before the end of the client's version line."
+    )
+    channels: Count = Field(default=10, ge=1, description="Session channels of one connection (rclone opens 7).")
+    subsystem_s: Seconds = Field(default=30, gt=0, description="Seconds from opening a channel to asking for sftp.")
+    window_bytes: Size = Field(default=2 * MIB, ge=64 * KIB, description="Window of a channel: 20 MB/s at 100 ms.")
+    channel_packet_bytes: Size = Field(
+        default=32 * KIB, ge=32 * KIB, le=64 * KIB, description="Longest packet in a channel."
+    )
+    client_packet_bytes: Size = Field(default=1024, ge=1, description="Smallest longest-packet a client may ask for.")
     unfinished_bytes: Size = Field(
-        2 * MIB, ge=64 * KIB, description="Bytes of unfinished writes of one session at which its window is held."
+        default=2 * MIB,
+        ge=64 * KIB,
+        description="Bytes of unfinished writes of one session at which its window is held.",
     )
     unfinished_bytes_in_all: Size = Field(
-        512 * MIB, ge=MIB, description="Bytes of unfinished writes of all sessions at which windows shrink."
+        default=512 * MIB, ge=MIB, description="Bytes of unfinished writes of all sessions at which windows shrink."
     )
-    shrunken_window_bytes: Size = Field(256 * KIB, ge=64 * KIB, description="Window of a channel then.")
-    backlog_bytes: Size = Field(MIB, ge=64 * KIB, description="Replies a client leaves unread before it is cut.")
-    sftp_packet_bytes: Size = Field(256 * KIB, ge=34_000, description="Longest SFTP packet.")
-    requests: Count = Field(256, ge=1, description="SFTP requests of one channel waiting for an answer.")
-    handles: Count = Field(32, ge=1, description="Open files and folders of one session.")
-    attributes: Count = Field(16, ge=0, description="Extended attributes in one SFTP packet.")
-    pieces: Count = Field(1024, ge=1, description="Out-of-order pieces of one file (fastPut needs tens).")
-    files_remembered: Count = Field(5000, ge=1, description="Files one session is shown in its listings.")
-    keepalive_s: Seconds = Field(60, ge=1, description="Seconds between keepalives.")
-    keepalive_misses: Count = Field(3, ge=1, description="Unanswered keepalives before the connection is cut.")
-    idle_s: Seconds = Field(900, ge=1, description="Seconds without an SFTP request before a connection is closed.")
-    write_idle_s: Seconds = Field(300, ge=1, description="Seconds an open file may go without a WRITE.")
-    session_s: Seconds = Field(43_200, ge=60, description="Longest life of a connection in seconds.")
+    shrunken_window_bytes: Size = Field(default=256 * KIB, ge=64 * KIB, description="Window of a channel then.")
+    backlog_bytes: Size = Field(
+        default=MIB, ge=64 * KIB, description="Replies a client leaves unread before it is cut."
+    )
+    sftp_packet_bytes: Size = Field(default=256 * KIB, ge=34_000, description="Longest SFTP packet.")
+    requests: Count = Field(default=256, ge=1, description="SFTP requests of one channel waiting for an answer.")
+    handles: Count = Field(default=32, ge=1, description="Open files and folders of one session.")
+    attributes: Count = Field(default=16, ge=0, description="Extended attributes in one SFTP packet.")
+    pieces: Count = Field(default=1024, ge=1, description="Out-of-order pieces of one file (fastPut needs tens).")
+    files_remembered: Count = Field(default=5000, ge=1, description="Files one session is shown in its listings.")
+    keepalive_s: Seconds = Field(default=60, ge=1, description="Seconds between keepalives.")
+    keepalive_misses: Count = Field(default=3, ge=1, description="Unanswered keepalives before the connection is cut.")
+    idle_s: Seconds = Field(
+        default=900, ge=1, description="Seconds without an SFTP request before a connection is closed."
+    )
+    write_idle_s: Seconds = Field(default=300, ge=1, description="Seconds an open file may go without a WRITE.")
+    session_s: Seconds = Field(default=43_200, ge=60, description="Longest life of a connection in seconds.")
 
 
 class Uploads(Section):
     """What partners may put, and what they are told."""
 
-    max_bytes: Size = Field(104_857_600, ge=1, le=1 << 40, description="Largest file in bytes: 100 MB read generously.")
+    max_bytes: Size = Field(
+        default=104_857_600, ge=1, le=1 << 40, description="Largest file in bytes: 100 MB read generously."
+    )
     same_bytes_within_s: Seconds = Field(
-        86_400,
+        default=86_400,
         ge=0,
         description="The same client putting the same name and bytes again within so many seconds gets OK and no "
         "second upload, unless the first one FAILED; 0: never.",
     )
     wait_for_verdict_s: Seconds = Field(
-        0,
+        default=0,
         ge=0,
         le=600,
         description="Seconds that CLOSE waits for the verdict, so that a partner whose file is bad sees an error; "
         "0: OK as soon as the file is durable.",
     )
     temporary_names: bool = Field(
-        True, description="Take a temporary name that is then renamed (WinSCP, rclone, lftp) as an unfinished upload."
+        default=True,
+        description="Take a temporary name that is then renamed (WinSCP, rclone, lftp) as an unfinished upload.",
     )
     temporary_suffixes: Words = Field(
-        (".filepart", ".part", ".partial", ".tmp"), description="Endings that make a name a temporary one."
+        default=(".filepart", ".part", ".partial", ".tmp"), description="Endings that make a name a temporary one."
     )
-    temporary_prefixes: Words = Field((".in.",), description="Beginnings that make a name a temporary one (lftp).")
+    temporary_prefixes: Words = Field(
+        default=(".in.",), description="Beginnings that make a name a temporary one (lftp)."
+    )
     quick_checks: bool = Field(
-        True, description="Check encoding, header or JSON shape and the last record at CLOSE, before saying OK."
+        default=True, description="Check encoding, header or JSON shape and the last record at CLOSE, before saying OK."
     )
     stat_elsewhere_s: Seconds = Field(
-        600, ge=0, description="Seconds for which STAT on another connection of the client knows an upload (FileZilla)."
+        default=600,
+        ge=0,
+        description="Seconds for which STAT on another connection of the client knows an upload (FileZilla).",
     )
 
 
 class Spool(Section):
     """Bytes on their way in."""
 
-    folder: Place = Field(Path("spool"), description="Folder of files being received; on a local disk.")
-    sync_bytes: Size = Field(16 * MIB, ge=MIB, description="Bytes between two running fsyncs, so that CLOSE is short.")
+    folder: Place = Field(default=Path("spool"), description="Folder of files being received; on a local disk.")
+    sync_bytes: Size = Field(
+        default=16 * MIB, ge=MIB, description="Bytes between two running fsyncs, so that CLOSE is short."
+    )
 
 
 class Catalog(Section):
     """The records: organisations, credentials, uploads, jobs."""
 
-    url: Url = Field("sqlite:catalog.sqlite", description="sqlite:PATH, on a local disk.")
-    busy_s: Seconds = Field(5, gt=0, description="Seconds to wait for a lock that another process holds.")
+    url: Url = Field(default="sqlite:catalog.sqlite", description="sqlite:PATH, on a local disk.")
+    busy_s: Seconds = Field(default=5, gt=0, description="Seconds to wait for a lock that another process holds.")
 
 
 class Objects(Section):
     """Raw copies of accepted files."""
 
-    url: Url = Field("file:objects", description="file:FOLDER, on a local disk.")
+    url: Url = Field(default="file:objects", description="file:FOLDER, on a local disk.")
 
 
 class Warehouse(Section):
     """The analytics database."""
 
-    url: Url = Field("duckdb:warehouse.duckdb", description="duckdb:PATH.")
+    url: Url = Field(default="duckdb:warehouse.duckdb", description="duckdb:PATH.")
 
 
 class Schemas(Section):
     """What files must look like."""
 
-    folder: Place = Field(Path("schemas"), description="Folder of *.toml, one file for each schema.")
-    reload_s: Seconds = Field(5, ge=0, description="Seconds between looks at the folder for changes; 0: only at start.")
+    folder: Place = Field(default=Path("schemas"), description="Folder of *.toml, one file for each schema.")
+    reload_s: Seconds = Field(
+        default=5, ge=0, description="Seconds between looks at the folder for changes; 0: only at start."
+    )
 
 
 class Workers(Section):
     """Child processes in which files are parsed and loaded."""
 
-    count: Count = Field(0, ge=0, le=256, description="Worker processes; 0: one for each core.")
-    memory_bytes: Size = Field(GIB, ge=256 * MIB, description="Address space of one worker.")
-    cpu_s: Seconds = Field(120, ge=1, description="CPU seconds for one file.")
-    wall_s: Seconds = Field(300, ge=1, description="Seconds for one file, after which the worker is killed.")
+    count: Count = Field(default=0, ge=0, le=256, description="Worker processes; 0: one for each core.")
+    memory_bytes: Size = Field(default=GIB, ge=256 * MIB, description="Address space of one worker.")
+    cpu_s: Seconds = Field(default=120, ge=1, description="CPU seconds for one file.")
+    wall_s: Seconds = Field(default=300, ge=1, description="Seconds for one file, after which the worker is killed.")
 
 
 class Runner(Section):
     """The queue."""
 
     poll_s: Seconds = Field(
-        1, ge=0.05, le=60, description="Seconds between looks at the queue when nothing is known to wait."
+        default=1, ge=0.05, le=60, description="Seconds between looks at the queue when nothing is known to wait."
     )
-    lease_s: Seconds = Field(60, ge=5, description="Seconds after which the job of a dead process is taken again.")
+    lease_s: Seconds = Field(
+        default=60, ge=5, description="Seconds after which the job of a dead process is taken again."
+    )
 
 
 class Log(Section):
     """The log, on standard output."""
 
-    format: Literal["text", "json"] = Field("text", description='"text" for people or "json", one object a line.')
+    format: Literal["text", "json"] = Field(
+        default="text", description='"text" for people or "json", one object a line.'
+    )
     level: Literal["debug", "info", "warn", "error"] = Field(
-        "info", description='The least level logged: "debug", "info", "warn" or "error".'
+        default="info", description='The least level logged: "debug", "info", "warn" or "error".'
     )
 
 
 class Disk(Section):
     """Room on the spool's disk."""
 
-    free_bytes: Size = Field(GIB, ge=0, description="Uploads are refused while less than this is free.")
-    look_s: Seconds = Field(5, gt=0, description="Seconds between looks at the free space.")
+    free_bytes: Size = Field(default=GIB, ge=0, description="Uploads are refused while less than this is free.")
+    look_s: Seconds = Field(default=5, gt=0, description="Seconds between looks at the free space.")
 
 
 class Settings(BaseModel):
