@@ -10,7 +10,7 @@ from typing import Any
 from zope.interface import Attribute, Interface
 
 # zope interfaces describe methods without self.
-# mypy: disable-error-code="no-self-argument,empty-body,misc"
+# mypy: disable-error-code="empty-body,misc"
 # ruff: noqa: N805
 
 

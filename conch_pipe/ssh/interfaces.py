@@ -11,7 +11,7 @@ from twisted.conch.interfaces import ISFTPFile, ISFTPServer
 from zope.interface import Attribute, Interface
 
 # zope interfaces describe methods without self.
-# mypy: disable-error-code="no-self-argument,empty-body,misc"
+# mypy: disable-error-code="empty-body,misc"
 # ruff: noqa: N805
 
 
