@@ -1,0 +1,193 @@
+"""The catalog as the other rooms see it: one object per aggregate over a database.
+
+The queries are in the modules of the same names; here they meet the database's threads and the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from conch_pipe.catalog import credentials, ingest, jobs, organisations, uploads
+from conch_pipe.catalog.database import IsDatabase
+from conch_pipe.crashpoints import crashpoint
+from conch_pipe.interfaces import ICredentials, IJobs, IUploads
+from conch_pipe.model import Credential, Job, Organisation, Outcome, Problem, State, Upload, utc
+
+
+class Catalog:
+    """Organisations, credentials, uploads and jobs of one database.
+
+    :param database: a Database or DirectDatabase, opened and closed by whoever made it.
+    :param clock: gives the time of every record.
+    """
+
+    def __init__(self, database: IsDatabase, clock: IReactorTime) -> None:
+        self.database = database
+        self.organisations = Organisations(database, clock)
+        self.credentials = Credentials(database, clock)
+        self.uploads = Uploads(database, clock)
+        self.jobs = Jobs(database, clock)
+
+
+class _Aggregate:
+    def __init__(self, database: IsDatabase, clock: IReactorTime) -> None:
+        self._database = database
+        self._clock = clock
+
+    def _now(self) -> datetime:
+        return utc(self._clock)
+
+
+class Organisations(_Aggregate):
+    """Tenants; for operators."""
+
+    def create(self, name: str, title: str = "") -> Deferred[Organisation]:
+        """:raises PipeError: INVALID for a bad name, CONFLICT when it exists."""
+        return self._database.write(organisations.create, name, title, self._now())
+
+    def get(self, name: str) -> Deferred[Organisation | None]:
+        """One organisation with its schemas."""
+        return self._database.read(organisations.get, name)
+
+    def list(self) -> Deferred[tuple[Organisation, ...]]:
+        """All of them, by name."""
+        return self._database.read(organisations.find_all)
+
+    def enable_schema(self, name: str, schema: str) -> Deferred[Organisation]:
+        """Again is no error. :raises PipeError: NOT_FOUND for the organisation; the schema is not looked at."""
+        return self._database.write(organisations.enable_schema, name, schema, self._now())
+
+    def disable_schema(self, name: str, schema: str) -> Deferred[Organisation]:
+        """Again is no error. :raises PipeError: NOT_FOUND."""
+        return self._database.write(organisations.disable_schema, name, schema)
+
+
+@implementer(ICredentials)
+class Credentials(_Aggregate):
+    """Credentials; the first three methods for the doors, the others for operators."""
+
+    def find(self, client_id: str) -> Deferred[Credential | None]:
+        """See :class:`ICredentials`."""
+        return self._database.read(credentials.find, client_id, self._now())
+
+    def active(self, client_ids: Iterable[str]) -> Deferred[dict[str, Credential]]:
+        """See :class:`ICredentials`."""
+        return self._database.read(credentials.active, tuple(client_ids), self._now())
+
+    def logged_in(self, client_id: str, at: datetime) -> Deferred[None]:
+        """See :class:`ICredentials`."""
+        return self._database.write(credentials.logged_in, client_id, at)
+
+    def create(self, organisation: str, label: str = "") -> Deferred[tuple[Credential, str]]:
+        """A new credential and its secret, which is shown once; bcrypt takes the calling thread about 50 ms.
+
+        :raises PipeError: NOT_FOUND for an unknown organisation.
+        """
+        secret = credentials.new_secret()
+        hashed = credentials.hash_secret(secret)
+        created = self._database.write(credentials.create, organisation, label, hashed, self._now())
+        return created.addCallback(lambda credential: (credential, secret))
+
+    def rotate(self, client_id: str, overlap_s: float = credentials.OVERLAP_S) -> Deferred[tuple[Credential, str]]:
+        """A new secret; the old one goes on working for a while. At most two are alive.
+
+        :param overlap_s: seconds until the old one expires.
+        :raises PipeError: NOT_FOUND, CONFLICT when revoked.
+        """
+        secret = credentials.new_secret()
+        hashed = credentials.hash_secret(secret)
+        rotated = self._database.write(credentials.rotate, client_id, hashed, self._now(), overlap_s)
+        return rotated.addCallback(lambda credential: (credential, secret))
+
+    def revoke(self, client_id: str) -> Deferred[Credential]:
+        """For good; again keeps the first time. :raises PipeError: NOT_FOUND."""
+        return self._database.write(credentials.revoke, client_id, self._now())
+
+    def list(self, organisation: str | None = None) -> Deferred[tuple[Credential, ...]]:
+        """All of them, or an organisation's, oldest first. :raises PipeError: NOT_FOUND for the organisation."""
+        return self._database.read(credentials.find_all, organisation, self._now())
+
+
+@implementer(IUploads)
+class Uploads(_Aggregate):
+    """Records of uploads; the first four methods for the service, the others for operators."""
+
+    def accept(self, upload: Upload, job: Job, *, same_within_s: float) -> Deferred[Upload]:
+        """See :class:`IUploads`."""
+        return Deferred.fromCoroutine(self._accept(upload, job, same_within_s))
+
+    async def _accept(self, upload: Upload, job: Job, same_within_s: float) -> Upload:
+        recorded = await self._database.write(ingest.accept, upload, job, same_within_s)
+        crashpoint("C6")
+        return recorded
+
+    def get(self, upload_id: UUID) -> Deferred[Upload | None]:
+        """See :class:`IUploads`."""
+        return self._database.read(uploads.get, upload_id)
+
+    def latest(self, client_id: str, schema: str, name: str, since: datetime) -> Deferred[Upload | None]:
+        """See :class:`IUploads`."""
+        return self._database.read(uploads.latest, client_id, schema, name, since)
+
+    def keys(self) -> Deferred[set[str]]:
+        """See :class:`IUploads`."""
+        return self._database.read(uploads.keys)
+
+    def list(self, wanted: uploads.Filter = uploads.Filter()) -> Deferred[tuple[Upload, ...]]:
+        """The newest uploads that pass a filter, newest first."""
+        return self._database.read(uploads.find_all, wanted)
+
+    def problems(self, upload_id: UUID) -> Deferred[tuple[Problem, ...]]:
+        """The stored problems, in the order of the file. :raises PipeError: NOT_FOUND."""
+        return self._database.read(uploads.find_problems, upload_id)
+
+    def retry(self, upload_id: UUID) -> Deferred[Upload]:
+        """FAILED → PENDING with a new job. :raises PipeError: NOT_FOUND; CONFLICT when it is not FAILED."""
+        return self._database.write(ingest.retry, upload_id, self._now())
+
+    def counts(self, organisation: str | None = None) -> Deferred[dict[State, int]]:
+        """How many there are in each state; every state is there."""
+        return self._database.read(uploads.counts, organisation)
+
+
+@implementer(IJobs)
+class Jobs(_Aggregate):
+    """The durable queue."""
+
+    def claim(self, kinds: Iterable[str], limit: int, lease_s: float) -> Deferred[list[Job]]:
+        """See :class:`IJobs`."""
+        return Deferred.fromCoroutine(self._claim(tuple(kinds), limit, lease_s))
+
+    async def _claim(self, kinds: tuple[str, ...], limit: int, lease_s: float) -> list[Job]:
+        claimed = await self._database.write(ingest.claim, kinds, limit, lease_s, self._now())
+        if claimed:
+            crashpoint("P1")
+        return claimed
+
+    def renew(self, job: Job, lease_s: float) -> Deferred[bool]:
+        """See :class:`IJobs`."""
+        return self._database.write(jobs.renew, job, lease_s, self._now())
+
+    def settle(self, job: Job, outcome: Outcome) -> Deferred[bool]:
+        """See :class:`IJobs`. :raises PipeError: CONFLICT when the upload cannot move as the outcome says."""
+        return Deferred.fromCoroutine(self._settle(job, outcome))
+
+    async def _settle(self, job: Job, outcome: Outcome) -> bool:
+        settled = await self._database.write(ingest.settle, job, outcome, self._now())
+        if settled:
+            crashpoint("P9")
+        return settled
+
+    def waiting(self) -> Deferred[dict[str, int]]:
+        """See :class:`IJobs`."""
+        return self._database.read(jobs.waiting)
+
+    def backlog(self) -> Deferred[dict[str, jobs.Backlog]]:
+        """Jobs that have not ended, by kind: waiting, leased, and when the oldest was made."""
+        return self._database.read(jobs.backlog)

@@ -1,0 +1,237 @@
+"""Connections to the catalog's database, and the one thread that writes.
+
+Writes queue for a single thread, which runs everything waiting in one transaction, each in its own savepoint, and
+commits once: sessions that close files at the same time share an fsync. Reads run in a few other threads. Knows no
+table; the query modules are plain functions that get a connection.
+
+A function given to ``read`` or ``write`` runs in another thread: it gets all it needs as arguments and returns
+plain values.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from twisted.internet.defer import Deferred, execute, fail, maybeDeferred
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from conch_pipe.catalog import versions
+from conch_pipe.catalog.engine import explain, explain_commit, make_engine
+from conch_pipe.errors import Code, PipeError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Query = Callable[Concatenate[Connection, P], T]
+Deliver = Callable[..., object]
+
+
+class IsDatabase(Protocol):
+    """What :class:`Database` and :class:`DirectDatabase` have in common."""
+
+    def read(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        """Run a function that only reads."""
+
+    def write(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        """Run a function in a transaction; fires when it is durable."""
+
+
+class _Broken(Exception):
+    """The whole transaction is gone, not only one savepoint (SQLite rolls back on a full disk)."""
+
+
+def _in_savepoint(connection: Connection, call: Callable[[Connection], T]) -> T:
+    savepoint = connection.begin_nested()
+    try:
+        result = call(connection)
+        savepoint.commit()
+    except BaseException as error:
+        try:
+            savepoint.rollback()
+        except DBAPIError as gone:
+            raise _Broken from gone
+        if isinstance(error, DBAPIError):
+            raise explain(error) from error
+        raise
+    return result
+
+
+def run_together(engine: Engine, calls: list[Callable[[Connection], Any]]) -> list[Deferred[Any]]:
+    """Run functions in one transaction and commit once; one that fails undoes only its own changes.
+
+    :param engine: of which a connection is taken and given back.
+    :param calls: functions of a Connection.
+    :returns: fired Deferreds in the same order; all hold the same PipeError when the transaction failed.
+    """
+    results: list[Deferred[Any]] = []
+    try:
+        with engine.connect().execution_options(writes=True) as connection:
+            transaction = connection.begin()
+            for call in calls:
+                results.append(execute(_in_savepoint, connection, call))
+                if isinstance(results[-1].result, Failure) and results[-1].result.check(_Broken):
+                    connection.invalidate()
+                    return _all_failed(calls, results, explain(results[-1].result.value.__cause__))
+            try:
+                transaction.commit()
+            except DBAPIError as error:
+                # A new connection will see what the file holds, whatever this one remembers.
+                connection.invalidate()
+                return _all_failed(calls, results, explain_commit(error))
+    except DBAPIError as error:
+        return _all_failed(calls, results, explain(error))
+    return results
+
+
+def _all_failed(calls: list[Any], results: list[Deferred[Any]], error: PipeError) -> list[Deferred[Any]]:
+    for result in results:
+        result.addErrback(lambda _: None)
+    return [fail(error) for _ in calls]
+
+
+def _read(engine: Engine, query: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
+    try:
+        with engine.begin() as connection:
+            return query(connection, *args, **kwargs)
+    except DBAPIError as error:
+        raise explain(error) from error
+
+
+class Database:
+    """The catalog's database for the service.
+
+    :param url: see :func:`make_engine`.
+    :param deliver: ``reactor.callFromThread``: brings results back to the reactor's thread.
+    :param busy_timeout_s: how long a write waits for another process before it fails with BUSY.
+    :param readers: threads that read, at most.
+    """
+
+    def __init__(self, url: str, deliver: Deliver, *, busy_timeout_s: float = 5.0, readers: int = 2) -> None:
+        self._url = url
+        self._deliver = deliver
+        self._busy_timeout_s = busy_timeout_s
+        self._pool = ThreadPool(0, readers, "catalog-read")
+        self._queue: queue.SimpleQueue[tuple[Callable[[Connection], Any], Deferred[Any]] | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write_until_closed, name="catalog-write", daemon=True)
+        self._engine: Engine | None = None
+        self._closed: Deferred[None] | None = None
+
+    def open(self) -> None:
+        """Connect, migrate when needed, start the threads. Blocks; called once, before anything is served.
+
+        :raises PipeError: the file cannot be opened, is damaged, or was written by a newer version.
+        """
+        engine = make_engine(self._url, self._busy_timeout_s)
+        versions.bring_up_to_date(engine)
+        self._engine = engine
+        self._pool.start()
+        self._writer.start()
+
+    def read(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        """Run ``query(connection, *args, **kwargs)`` in a reading thread.
+
+        :raises PipeError: BUSY, FAILED, or what the function raised.
+        """
+        engine = self._engine
+        if engine is None:
+            return fail(self._refusal())
+        done: Deferred[T] = Deferred()
+
+        def told(succeeded: bool, result: Any) -> None:
+            self._deliver(done.callback if succeeded else done.errback, result)
+
+        self._pool.callInThreadWithCallback(told, _read, engine, query, args, kwargs)
+        return done
+
+    def write(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        """Run ``query(connection, *args, **kwargs)`` in the writing thread; fires when it is durable.
+
+        :raises PipeError: BUSY or FAILED: nothing happened. UNKNOWN_OUTCOME: the COMMIT failed. Or what the
+            function raised; its changes are undone then.
+        """
+        if self._engine is None:
+            return fail(self._refusal())
+        done: Deferred[T] = Deferred()
+        self._queue.put((lambda connection: query(connection, *args, **kwargs), done))
+        return done
+
+    def close(self) -> Deferred[None]:
+        """Finish what is queued, end the threads, close the files. :returns: fires when that is done."""
+        if self._engine is None:
+            return maybeDeferred(lambda: None)
+        self._closed = Deferred()
+        self._queue.put(None)
+        # From here on refused; the threads have their own reference until they end.
+        self._engine, self._closing = None, self._engine
+        return self._closed.addCallback(lambda _: self._writer.join())
+
+    def _refusal(self) -> PipeError:
+        return PipeError(Code.BUSY, "the catalog is closed")
+
+    def _write_until_closed(self) -> None:
+        engine = self._engine
+        assert engine is not None
+        open_ = True
+        while open_:
+            taken = [self._queue.get()]
+            while True:
+                try:
+                    taken.append(self._queue.get_nowait())
+                except queue.Empty:
+                    break
+            open_ = None not in taken
+            works = [work for work in taken if work is not None]
+            if works:
+                self._commit_together(engine, works)
+        self._pool.stop()
+        engine.dispose()
+        assert self._closed is not None
+        self._deliver(self._closed.callback, None)
+
+    def _commit_together(self, engine: Engine, works: list[tuple[Callable[[Connection], Any], Deferred[Any]]]) -> None:
+        results = run_together(engine, [call for call, _ in works])
+        for (_, done), result in zip(works, results, strict=True):
+            self._deliver(result.chainDeferred, done)
+
+
+class DirectDatabase:
+    """The same, at once and in the calling thread: for the command line and for synchronous tests.
+
+    :param url: see :func:`make_engine`; ``sqlite://`` is a fresh database in memory.
+    """
+
+    def __init__(self, url: str, *, busy_timeout_s: float = 5.0) -> None:
+        self._url = url
+        self._busy_timeout_s = busy_timeout_s
+        self._engine: Engine | None = None
+
+    def open(self) -> None:
+        """See :meth:`Database.open`."""
+        engine = make_engine(self._url, self._busy_timeout_s)
+        versions.bring_up_to_date(engine)
+        self._engine = engine
+
+    def read(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        """:returns: a Deferred that has fired."""
+        return execute(_read, self._opened(), query, args, kwargs)
+
+    def write(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        """:returns: a Deferred that has fired; the change is durable."""
+        return run_together(self._opened(), [lambda connection: query(connection, *args, **kwargs)])[0]
+
+    def close(self) -> Deferred[None]:
+        """Close the files."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+        return maybeDeferred(lambda: None)
+
+    def _opened(self) -> Engine:
+        if self._engine is None:
+            raise PipeError(Code.BUSY, "the catalog is closed")
+        return self._engine

@@ -1,0 +1,66 @@
+"""An upload and its job move together, each time in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from conch_pipe.catalog import jobs, uploads
+from conch_pipe.crashpoints import crashpoint
+from conch_pipe.model import Job, Outcome, State, Upload
+
+# The kind of job whose subject is an upload.
+KIND = "ingest"
+
+
+def accept(connection: Connection, upload: Upload, job: Job, same_within_s: float) -> Upload:
+    """See :class:`conch_pipe.interfaces.IUploads`."""
+    crashpoint("C5a")
+    recorded = uploads.get(connection, upload.id)
+    if recorded is None and same_within_s > 0:
+        recorded = uploads.same_bytes(connection, upload, same_within_s)
+    if recorded is not None:
+        return recorded
+    uploads.add(connection, upload)
+    crashpoint("C5b")
+    jobs.add(connection, job, upload.received_at)
+    crashpoint("C5c")
+    return uploads.existing(connection, upload.id)
+
+
+def claim(connection: Connection, kinds: Iterable[str], limit: int, lease_s: float, at: datetime) -> list[Job]:
+    """See :class:`conch_pipe.interfaces.IJobs`."""
+    claimed = jobs.claim(connection, kinds, limit, lease_s, at)
+    uploads.start(connection, [UUID(job.subject) for job in claimed if job.kind == KIND])
+    return claimed
+
+
+def settle(connection: Connection, job: Job, outcome: Outcome, at: datetime) -> bool:
+    """See :class:`conch_pipe.interfaces.IJobs`.
+
+    :raises PipeError: CONFLICT when the upload cannot move as the outcome says; nothing is changed then.
+    """
+    if not jobs.settle(connection, job, outcome, at):
+        return False
+    if job.kind == KIND:
+        columns = dict(outcome.upload or {})
+        if not outcome.done:
+            # Of a job that is due again the upload waits; of a dead one it would wait for ever.
+            columns["state"] = State.PENDING if outcome.retry_at is not None else State.FAILED
+        if columns.get("state") == State.FAILED:
+            columns.setdefault("problem", outcome.reason)
+        uploads.settle(connection, UUID(job.subject), columns, outcome.problems, at)
+    return True
+
+
+def retry(connection: Connection, upload_id: UUID, at: datetime) -> Upload:
+    """An operator wants a FAILED upload to be processed again: PENDING, with a new job.
+
+    :raises PipeError: NOT_FOUND; CONFLICT when it is not FAILED.
+    """
+    uploads.reopen(connection, upload_id)
+    jobs.add(connection, Job(KIND, str(upload_id), at), at)
+    return uploads.existing(connection, upload_id)

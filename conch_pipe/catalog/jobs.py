@@ -1,0 +1,120 @@
+"""Queries about the durable queue: due, leased, settled.
+
+A lease saves work, nothing more: two runners may believe in one job, and then the fence lets only the later one
+settle. That rows are loaded once rests on the warehouse's ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, func, insert, or_, select, update
+
+from conch_pipe.catalog.tables import jobs
+from conch_pipe.model import Job, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Jobs of one kind that have not ended."""
+
+    waiting: int
+    leased: int
+    oldest_at: datetime  # when the oldest of them was made
+
+
+def add(connection: Connection, job: Job, at: datetime) -> int:
+    """Store a new job. :returns: its id."""
+    added = connection.execute(
+        insert(jobs)
+        .values(
+            kind=job.kind,
+            subject=job.subject,
+            payload=dict(job.payload),
+            created_at=at,
+            due_at=job.due_at,
+            claims=0,
+            failures=0,
+            fence=0,
+            reason="",
+        )
+        .returning(jobs.c.id)
+    )
+    return added.scalar_one()
+
+
+def claim(connection: Connection, kinds: Iterable[str], limit: int, lease_s: float, at: datetime) -> list[Job]:
+    """Lease due jobs, oldest first; a job whose lease ran out is due."""
+    due = (
+        select(jobs.c.id)
+        .where(
+            jobs.c.ended_at.is_(None),
+            jobs.c.due_at <= at,
+            jobs.c.kind.in_(list(kinds)),
+            or_(jobs.c.lease_until.is_(None), jobs.c.lease_until <= at),
+        )
+        .order_by(jobs.c.due_at, jobs.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)  # nothing on SQLite, where BEGIN IMMEDIATE lets one process in
+    )
+    rows = connection.execute(
+        update(jobs)
+        .where(jobs.c.id.in_(due.scalar_subquery()))
+        .values(claims=jobs.c.claims + 1, fence=jobs.c.fence + 1, lease_until=at + timedelta(seconds=lease_s))
+        .returning(
+            jobs.c.kind,
+            jobs.c.subject,
+            jobs.c.due_at,
+            jobs.c.id,
+            jobs.c.payload,
+            jobs.c.claims,
+            jobs.c.failures,
+            jobs.c.fence,
+        )
+    ).all()
+    return sorted((Job(*row) for row in rows), key=lambda job: (job.due_at, job.id))
+
+
+def renew(connection: Connection, job: Job, lease_s: float, at: datetime) -> bool:
+    """:returns: False when the lease is no longer the job's."""
+    change = update(jobs).where(*_ours(job), jobs.c.lease_until.is_not(None))
+    return connection.execute(change.values(lease_until=at + timedelta(seconds=lease_s))).rowcount == 1
+
+
+def settle(connection: Connection, job: Job, outcome: Outcome, at: datetime) -> bool:
+    """End the lease; the job is done, due again, or dead.
+
+    :returns: False when its fence is stale: nothing was changed.
+    """
+    values: dict[str, object] = {"lease_until": None, "reason": outcome.reason}
+    if outcome.done:
+        values |= {"ended_at": at, "outcome": "done"}
+    elif outcome.retry_at is not None:
+        values |= {"due_at": outcome.retry_at}
+    else:
+        values |= {"ended_at": at, "outcome": "dead"}
+    if not outcome.done and (outcome.failed or outcome.retry_at is None):
+        values["failures"] = jobs.c.failures + 1
+    return connection.execute(update(jobs).where(*_ours(job)).values(values)).rowcount == 1
+
+
+def waiting(connection: Connection) -> dict[str, int]:
+    """See :class:`conch_pipe.interfaces.IJobs`."""
+    return {kind: entry.waiting + entry.leased for kind, entry in backlog(connection).items()}
+
+
+def backlog(connection: Connection) -> dict[str, Backlog]:
+    """What has not ended, by kind; a kind without such jobs is missing."""
+    query = (
+        select(jobs.c.kind, func.count(), func.count(jobs.c.lease_until), func.min(jobs.c.created_at))
+        .where(jobs.c.ended_at.is_(None))
+        .group_by(jobs.c.kind)
+        .order_by(jobs.c.kind)
+    )
+    return {kind: Backlog(all_ - leased, leased, oldest) for kind, all_, leased, oldest in connection.execute(query)}
+
+
+def _ours(job: Job) -> tuple:
+    return jobs.c.id == job.id, jobs.c.fence == job.fence, jobs.c.ended_at.is_(None)

@@ -1,0 +1,174 @@
+"""The tables of the catalog, as SQLAlchemy sees them.
+
+The migrations make them (``migrations/versions``); a test holds both together. Every time is UTC. No SQL here or in
+the query modules is peculiar to one database: SQLite today, PostgreSQL by settings later.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    Uuid,
+)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment in UTC: aware in Python, stored without a zone where the database has none (SQLite)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """SQLite would drop a zone silently, so everything is UTC before it gets there."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the zone back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite counts ids up only in a column declared exactly INTEGER.
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+organisations = Table(
+    "organisations",
+    metadata,
+    Column("name", String(63), primary_key=True),  # [a-z0-9][a-z0-9-]{0,62}
+    Column("title", Text, nullable=False),  # for people
+    Column("created_at", UtcTime, nullable=False),
+)
+
+organisation_schemas = Table(
+    "organisation_schemas",
+    metadata,
+    Column("organisation", ForeignKey(organisations.c.name), primary_key=True),
+    Column("schema", String(255), primary_key=True),  # name of a schema file; may be gone from disk
+    Column("enabled_at", UtcTime, nullable=False),
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("client_id", String(64), primary_key=True),  # pipe_ and 20 letters or digits; also the SFTP user name
+    Column("organisation", ForeignKey(organisations.c.name), nullable=False, index=True),
+    Column("label", Text, nullable=False),  # what the operator calls it
+    Column("created_at", UtcTime, nullable=False),
+    Column("revoked_at", UtcTime),  # set once, never cleared
+    Column("last_login_at", UtcTime),  # written at most once a minute
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("client_id", ForeignKey(credentials.c.client_id), nullable=False, index=True),
+    Column("hash", LargeBinary(60), nullable=False),  # bcrypt, cost 10; the secret itself is nowhere
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime),  # set by a rotation; NULL: until the next one
+)
+
+# Who sent a file is kept as text, not as a reference: the record outlives the credential.
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", Uuid, primary_key=True),  # UUIDv7, given at OPEN
+    Column("organisation", String(63), nullable=False),
+    Column("client_id", String(64), nullable=False),
+    Column("door", String(16), nullable=False),  # sftp, http, cli
+    Column("schema", String(255), nullable=False),
+    Column("name", String(255), nullable=False),  # the client's file name: a label, never a path
+    Column("state", String(16), nullable=False),  # PENDING, PROCESSING, COMPLETED, FAILED
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),  # hexadecimal, of the file as received
+    Column("received_at", UtcTime, nullable=False),  # when the client closed it
+    Column("object_key", String(255), nullable=False),  # of the raw copy
+    Column("finished_at", UtcTime),  # when it became COMPLETED or FAILED
+    Column("rows", BigInteger),  # loaded; written when COMPLETED
+    Column("rejected", BigInteger),  # rows left out; written with the verdict
+    Column("problem", Text),  # the first problem or the reason of failure, one line
+    Column("problem_count", BigInteger, nullable=False),  # all of them, also beyond the stored ones
+    Column("peer", String(64), nullable=False),  # address of the client
+    Column("banner", String(255), nullable=False),  # its software, escaped
+    Column("session", String(32), nullable=False),  # our id of the connection
+    Column("seconds", JSON, nullable=False),  # stage → duration in seconds; written when settled
+    Column("expected_rows", BigInteger),  # as the client announced them
+    CheckConstraint("state IN ('PENDING', 'PROCESSING', 'COMPLETED', 'FAILED')", name="state"),
+    # The same-bytes rule and a STAT on another connection.
+    Index(None, "client_id", "schema", "name", "received_at"),
+    Index(None, "organisation", "received_at"),
+    Index(None, "state", "received_at"),
+    Index(None, "received_at"),
+)
+
+problems = Table(
+    "problems",
+    metadata,
+    Column("upload_id", ForeignKey(uploads.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),  # from 1, in the order of the file
+    Column("reason", Text, nullable=False),  # a sentence without the value
+    Column("line", BigInteger),  # physical line, from 1; NULL: the file as a whole
+    Column("row", BigInteger),  # record, from 1, the header not counted
+    Column("column", Text),
+    Column("value", Text),  # at most 80 characters of it
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("kind", String(32), nullable=False),  # ingest, …
+    Column("subject", String(64), nullable=False),  # id of what it is about, for ingest the upload's
+    Column("payload", JSON, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("due_at", UtcTime, nullable=False),  # not before this; moved by a retry
+    Column("lease_until", UtcTime),  # set by claim and renew, NULL while nobody works on it
+    Column("claims", Integer, nullable=False),  # times leased, also by processes that died
+    Column("failures", Integer, nullable=False),  # attempts settled as failed
+    Column("fence", Integer, nullable=False),  # grows with each lease; an older one may not settle
+    Column("ended_at", UtcTime),  # set once; NULL: the job is alive
+    Column("outcome", String(8)),  # with ended_at: done or dead
+    Column("reason", Text, nullable=False),  # why it was retried or died, the last time
+    CheckConstraint("(ended_at IS NULL) = (outcome IS NULL)", name="ended"),
+    CheckConstraint("outcome IN ('done', 'dead')", name="outcome"),
+    Index(None, "subject"),
+)
+
+# Only what is alive, so that a claim costs the same after a million jobs.
+Index(
+    "ix_jobs_alive",
+    jobs.c.due_at,
+    jobs.c.id,
+    sqlite_where=jobs.c.ended_at.is_(None),
+    postgresql_where=jobs.c.ended_at.is_(None),
+)

@@ -1,0 +1,215 @@
+"""Queries about uploads and the problems found in them.
+
+The only place where an upload's state changes: every move is one UPDATE whose WHERE names the states it may start from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
+
+from conch_pipe.catalog.tables import problems, uploads
+from conch_pipe.errors import Code, PipeError
+from conch_pipe.model import Problem, State, Upload
+
+# COMPLETED is final; FAILED is left only by an operator's retry.
+_FROM = {
+    State.PENDING: (State.PROCESSING,),
+    State.PROCESSING: (State.PENDING,),
+    State.COMPLETED: (State.PROCESSING,),
+    State.FAILED: (State.PROCESSING,),
+}
+# What the settling of a job may write.
+_SETTLED = {"rows", "rejected", "problem", "problem_count", "finished_at", "seconds", "expected_rows"}
+_COLUMNS = [field.name for field in fields(Upload)]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which uploads an operator wants to see; None: any."""
+
+    organisation: str | None = None
+    client_id: str | None = None
+    schema: str | None = None
+    state: State | None = None
+    since: datetime | None = None  # received then or later
+    until: datetime | None = None  # received before
+    name: str | None = None  # part of the file name, upper or lower case
+    limit: int = 100  # the newest so many
+
+
+def add(connection: Connection, upload: Upload) -> None:
+    """Store a new record, PENDING whatever it says."""
+    values = {name: getattr(upload, name) for name in _COLUMNS}
+    values |= {"state": State.PENDING.value, "seconds": dict(upload.seconds)}
+    connection.execute(insert(uploads).values(values))
+
+
+def same_bytes(connection: Connection, upload: Upload, within_s: float) -> Upload | None:
+    """Ruling 5: the upload in which the client sent the very same file a short time ago, unless that FAILED."""
+    return _first(
+        connection,
+        uploads.c.client_id == upload.client_id,
+        uploads.c.schema == upload.schema,
+        uploads.c.name == upload.name,
+        uploads.c.sha256 == upload.sha256,
+        uploads.c.state != State.FAILED.value,
+        uploads.c.received_at >= upload.received_at - timedelta(seconds=within_s),
+    )
+
+
+def get(connection: Connection, upload_id: UUID) -> Upload | None:
+    """One upload by its id."""
+    return _first(connection, uploads.c.id == upload_id)
+
+
+def existing(connection: Connection, upload_id: UUID) -> Upload:
+    """:raises PipeError: NOT_FOUND."""
+    found = get(connection, upload_id)
+    if found is None:
+        raise PipeError(Code.NOT_FOUND, f"no upload {upload_id}")
+    return found
+
+
+def latest(connection: Connection, client_id: str, schema: str, name: str, since: datetime) -> Upload | None:
+    """See :class:`conch_pipe.interfaces.IUploads`."""
+    return _first(
+        connection,
+        uploads.c.client_id == client_id,
+        uploads.c.schema == schema,
+        uploads.c.name == name,
+        uploads.c.received_at >= since,
+    )
+
+
+def keys(connection: Connection) -> set[str]:
+    """Object keys of all uploads."""
+    return set(connection.execute(select(uploads.c.object_key)).scalars())
+
+
+def find_all(connection: Connection, wanted: Filter) -> tuple[Upload, ...]:
+    """The newest uploads that pass a filter, newest first."""
+    query = select(uploads).order_by(uploads.c.received_at.desc(), uploads.c.id.desc()).limit(wanted.limit)
+    for column in ("organisation", "client_id", "schema"):
+        value = getattr(wanted, column)
+        if value is not None:
+            query = query.where(uploads.c[column] == value)
+    if wanted.state is not None:
+        query = query.where(uploads.c.state == wanted.state.value)
+    if wanted.since is not None:
+        query = query.where(uploads.c.received_at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(uploads.c.received_at < wanted.until)
+    if wanted.name is not None:
+        query = query.where(uploads.c.name.icontains(wanted.name, autoescape=True))
+    return tuple(_upload(row) for row in connection.execute(query).mappings())
+
+
+def counts(connection: Connection, organisation: str | None = None) -> dict[State, int]:
+    """How many uploads there are in each state; every state is there."""
+    query = select(uploads.c.state, func.count()).group_by(uploads.c.state)
+    if organisation is not None:
+        query = query.where(uploads.c.organisation == organisation)
+    found = {State(state): number for state, number in connection.execute(query)}
+    return {state: found.get(state, 0) for state in State}
+
+
+def find_problems(connection: Connection, upload_id: UUID) -> tuple[Problem, ...]:
+    """The stored problems of an upload, in the order of the file. :raises PipeError: NOT_FOUND."""
+    existing(connection, upload_id)
+    query = select(problems).where(problems.c.upload_id == upload_id).order_by(problems.c.number)
+    return tuple(
+        Problem(row["reason"], row["line"], row["row"], row["column"], row["value"])
+        for row in connection.execute(query).mappings()
+    )
+
+
+def start(connection: Connection, upload_ids: Sequence[UUID]) -> None:
+    """Their jobs were claimed. One that a dead process left PROCESSING stays so."""
+    connection.execute(
+        update(uploads)
+        .where(uploads.c.id.in_(upload_ids), uploads.c.state == State.PENDING.value)
+        .values(state=State.PROCESSING.value)
+    )
+
+
+def settle(
+    connection: Connection, upload_id: UUID, columns: Mapping[str, Any], found: Sequence[Problem], at: datetime
+) -> None:
+    """Write what an attempt found.
+
+    :param columns: the upload's columns to set; with ``state``, the upload moves there.
+    :param found: replace the problems stored before, unless there are none.
+    :raises PipeError: CONFLICT when the upload is not in a state from which it may move there.
+    """
+    unknown = set(columns) - _SETTLED - {"state"}
+    if unknown:
+        raise ValueError(f"not columns a job may set: {sorted(unknown)}")
+    values = {name: columns[name] for name in columns if name != "state"}
+    if "seconds" in values:
+        values["seconds"] = dict(values["seconds"])
+    change = update(uploads).where(uploads.c.id == upload_id)
+    if "state" in columns:
+        state = State(columns["state"])
+        if state in (State.COMPLETED, State.FAILED):
+            values.setdefault("finished_at", at)
+        values["state"] = state.value
+        change = change.where(uploads.c.state.in_([origin.value for origin in _FROM[state]]))
+    if values and connection.execute(change.values(values)).rowcount != 1:
+        raise PipeError(Code.CONFLICT, f"upload {upload_id} cannot become {values.get('state', 'anything')} now")
+    if found:
+        connection.execute(delete(problems).where(problems.c.upload_id == upload_id))
+        connection.execute(
+            insert(problems),
+            [
+                {
+                    "upload_id": upload_id,
+                    "number": number,
+                    "reason": problem.reason,
+                    "line": problem.line,
+                    "row": problem.row,
+                    "column": problem.column,
+                    "value": problem.value,
+                }
+                for number, problem in enumerate(found, 1)
+            ],
+        )
+
+
+def reopen(connection: Connection, upload_id: UUID) -> None:
+    """FAILED → PENDING, without what the failed attempt found.
+
+    :raises PipeError: NOT_FOUND; CONFLICT when it is not FAILED.
+    """
+    upload = existing(connection, upload_id)
+    change = (
+        update(uploads)
+        .where(uploads.c.id == upload_id, uploads.c.state == State.FAILED.value)
+        .values(
+            state=State.PENDING.value,
+            finished_at=None,
+            rows=None,
+            rejected=None,
+            problem=None,
+            problem_count=0,
+            seconds={},
+        )
+    )
+    if connection.execute(change).rowcount != 1:
+        raise PipeError(Code.CONFLICT, f"upload {upload_id} is {upload.state.value}; only a FAILED one can be retried")
+    connection.execute(delete(problems).where(problems.c.upload_id == upload_id))
+
+
+def _first(connection: Connection, *conditions: Any) -> Upload | None:
+    query = select(uploads).where(*conditions).order_by(uploads.c.received_at.desc(), uploads.c.id.desc()).limit(1)
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else _upload(row)
+
+
+def _upload(row: RowMapping) -> Upload:
+    return Upload(**{**{name: row[name] for name in _COLUMNS}, "state": State(row["state"])})
