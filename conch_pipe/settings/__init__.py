@@ -10,6 +10,7 @@ from conch_pipe.settings.reference import reference, short_file
 from conch_pipe.settings.sections import (
     Catalog,
     Disk,
+    Kept,
     Limits,
     Log,
     Objects,
@@ -29,6 +30,7 @@ __all__ = [
     "NO_FILE",
     "Catalog",
     "Disk",
+    "Kept",
     "Limits",
     "Log",
     "Objects",

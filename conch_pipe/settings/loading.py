@@ -211,7 +211,7 @@ def _sentence(detail: ErrorDetails, lines: dict[tuple[str, ...], int]) -> tuple[
 def _complaint(detail: ErrorDetails, section: str, name: str) -> str:
     kind, limits = detail["type"], detail.get("ctx", {})
     # A URL may hold a password: its value is not repeated.
-    shown = "" if name == "url" else f", not {_short(detail['input'])}"
+    shown = "" if name in ("url", "") else f", not {_short(detail['input'])}"
     known = _names()
     if kind == "extra_forbidden" and not name:
         return f"no such section{_close(section, list(known))}"

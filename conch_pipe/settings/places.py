@@ -15,11 +15,16 @@ LOCAL = ("sqlite", "file", "duckdb")  # schemes whose rest is a path on this mac
 
 
 def local_path(url: str) -> Path | None:
-    """The path of ``file:objects``, ``sqlite:/srv/c.sqlite``, ``duckdb:///srv/w.duckdb``; None for other schemes."""
+    """The path of ``file:objects``, ``file:///srv/objects``, ``sqlite:////srv/c.sqlite``; None for other schemes.
+
+    :source: RFC 8089 for ``file:``; SQLAlchemy for ``sqlite:``, where a relative path follows three slashes.
+    """
     scheme, _, rest = url.partition(":")
     if scheme not in LOCAL:
         return None
-    return Path(rest.removeprefix("//") if rest.startswith("///") else rest).expanduser()
+    if rest.startswith("///"):
+        rest = rest[3 if scheme == "sqlite" else 2 :]
+    return Path(rest).expanduser()
 
 
 def placed(settings: Settings, folder: Path) -> Settings:
@@ -46,7 +51,8 @@ def _placed(section: Section, base: Path) -> Section:
         elif isinstance(value, tuple) and value and isinstance(value[0], Path):
             changed[name] = tuple(_absolute(base, one) for one in value)
         elif "url" in field.metadata and (path := local_path(value)) is not None:
-            changed[name] = f"{value.partition(':')[0]}:{_absolute(base, path)}"
+            scheme = value.partition(":")[0]
+            changed[name] = f"{scheme}:{'///' if scheme == 'sqlite' else ''}{_absolute(base, path)}"
     return section.model_copy(update=changed)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from conch_pipe.settings.values import Count, Place, Places, Seconds, Size, Url, Words
 
@@ -188,7 +188,10 @@ class Spool(Section):
 class Catalog(Section):
     """The records: organisations, credentials, uploads, jobs."""
 
-    url: Url = Field(default="sqlite:catalog.sqlite", description="sqlite:PATH, on a local disk.")
+    url: Url = Field(
+        default="sqlite:///catalog.sqlite",
+        description="sqlite:///PATH on a local disk; four slashes before an absolute path.",
+    )
     busy_s: Seconds = Field(default=5, gt=0, description="Seconds to wait for a lock that another process holds.")
 
 
@@ -244,6 +247,23 @@ class Log(Section):
     )
 
 
+class Kept(Section):
+    """How long things are kept."""
+
+    copies_days: Seconds = Field(
+        default=90, ge=0, description="Days a raw copy is kept after its upload ended; 0: for ever."
+    )
+    records_days: Seconds = Field(
+        default=400, ge=0, description="Days the record of an upload is kept after it ended; 0: for ever."
+    )
+
+    @model_validator(mode="after")
+    def _copies_have_records(self) -> Kept:
+        if self.records_days and (not self.copies_days or self.copies_days > self.records_days):
+            raise ValueError("records_days must not be less than copies_days: a copy would lose its record")
+        return self
+
+
 class Disk(Section):
     """Room on the spool's disk."""
 
@@ -267,6 +287,7 @@ class Settings(BaseModel):
     schemas: Schemas = Schemas()
     workers: Workers = Workers()
     runner: Runner = Runner()
+    kept: Kept = Kept()
     log: Log = Log()
     disk: Disk = Disk()
 

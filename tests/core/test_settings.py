@@ -66,7 +66,7 @@ def test_every_setting_has_a_sentence_and_times_and_sizes_tell_their_unit():
     for section in Settings.model_fields:
         for name, field in type(getattr(Settings(), section)).model_fields.items():
             assert field.description and field.description.endswith("."), (section, name)
-            assert name.endswith("_s") == ("Seconds" in repr(field.annotation) or field.annotation is float), name
+            assert name.endswith(("_s", "_days")) == (field.annotation is float), name
 
 
 def test_an_empty_file_gives_the_defaults(write):
@@ -86,13 +86,13 @@ def test_paths_are_relative_to_the_file_and_the_state(write, tmp_path, monkeypat
     """The working directory of the command must not matter."""
     monkeypatch.chdir("/")
 
-    settings = load(write('[service]\nstate = "var"\n[catalog]\nurl = "sqlite:/srv/c.sqlite"\n'), places=False)
+    settings = load(write('[service]\nstate = "var"\n[catalog]\nurl = "sqlite:////srv/c.sqlite"\n'), places=False)
 
     assert settings.service.state == tmp_path / "var"
     assert settings.spool.folder == tmp_path / "var" / "spool"
     assert settings.ssh.host_keys[0] == tmp_path / "var" / "keys" / "ssh_host_ed25519_key"
     assert settings.objects.url == f"file:{tmp_path}/var/objects"
-    assert settings.catalog.url == "sqlite:/srv/c.sqlite"
+    assert settings.catalog.url == "sqlite:////srv/c.sqlite"
 
 
 def test_the_environment_overrides_the_file(write, monkeypatch):
@@ -114,7 +114,7 @@ def test_the_environment_overrides_the_file(write, monkeypatch):
 def test_systemd_credentials_stand_between_environment_and_file(write, tmp_path, monkeypatch):
     folder = tmp_path / "credentials"
     folder.mkdir()
-    (folder / "pipe_sftp_catalog__url").write_text("sqlite:/srv/c\n")
+    (folder / "pipe_sftp_catalog__url").write_text("sqlite:////srv/c\n")
     (folder / "PIPE_SFTP_SSH__PORT").write_text("2022")
     (folder / "ssh_host_ed25519_key").write_text("key")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
@@ -122,7 +122,7 @@ def test_systemd_credentials_stand_between_environment_and_file(write, tmp_path,
 
     settings = load(write("[ssh]\nport = 22\nhost_keys = ['mine']\n"), places=False)
 
-    assert settings.catalog.url == "sqlite:/srv/c"
+    assert settings.catalog.url == "sqlite:////srv/c"
     assert settings.ssh.port == 2023
     assert settings.ssh.host_keys == (folder / "ssh_host_ed25519_key",)
     assert origins(settings)["catalog", "url"] == "credential pipe_sftp_catalog__url"
@@ -154,6 +154,12 @@ def test_all_mistakes_are_told_at_once(write, monkeypatch):
         "line 10: uploads.temporary_names: true or false is needed, not 'maybe'",
         'line 12: log.level: must be "debug", "info", "warn" or "error", not \'loud\'',
     ]
+
+
+def test_a_copy_may_not_outlive_its_record(write):
+    found = mistakes(write("[kept]\ncopies_days = 0\n"), places=False)
+
+    assert found == ["line 1: kept: records_days must not be less than copies_days: a copy would lose its record"]
 
 
 def test_missing_files_and_unusable_folders_are_told_together(write, tmp_path):
@@ -218,8 +224,9 @@ def test_a_short_file_reads_back_whatever_the_names_hold(write):
     ("url", "path"),
     [
         ("file:objects", "objects"),
-        ("sqlite:/srv/c", "/srv/c"),
-        ("sqlite:///srv/c", "/srv/c"),
+        ("file:///srv/objects", "/srv/objects"),
+        ("sqlite:///c", "c"),
+        ("sqlite:////srv/c", "/srv/c"),
         ("postgresql://h/d", None),
     ],
 )
