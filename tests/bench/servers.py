@@ -1,0 +1,253 @@
+"""The servers a bench compares, each started as a child on a free port: ours, OpenSSH's sshd, asyncssh's.
+
+All write below one folder. Ours also hashes, checks, fsyncs, records, validates and loads what the others only store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tests.bench import measure
+from tests.live.clients.base import Target, environment
+from tests.live.service import Service
+
+SCHEMA = "orgTransactions"
+_SECRET = "bench-only"
+_READY_S = 30
+QUIET = ("-oStrictHostKeyChecking=no", "-oNumberOfPasswordPrompts=1", "-oBatchMode=no")
+
+
+class Server:
+    """One server under measurement. ``name`` heads its rows."""
+
+    name = ""
+    host = "127.0.0.1"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True)
+        self.scratch = folder / "client"
+        self.scratch.mkdir()
+        self.port = 0
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """End it."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(60)
+
+    def pid(self) -> int:
+        """The process whose CPU and memory count."""
+        assert self.process is not None
+        return self.process.pid
+
+    def cpu_s(self) -> float:
+        """CPU seconds spent on serving so far."""
+        return measure.cpu_s(self.pid())
+
+    def settle(self, _name: str) -> None:
+        """Wait until nothing of the last put is still being worked on, and make room."""
+
+    def login(self) -> tuple[str, str]:
+        """User name and password."""
+        return "bench", _SECRET
+
+    def credentials(self) -> tuple[list[str], dict[str, str]]:
+        """Words before ``sftp`` and environment that log its client in."""
+        return ["sshpass", "-e"], {"SSHPASS": self.login()[1]}
+
+    def options(self) -> list[str]:
+        """Options of ``sftp`` besides the port."""
+        return ["-oPubkeyAuthentication=no"]
+
+    def sftp(self, *options: str) -> Sftp:
+        """An open OpenSSH session."""
+        return Sftp(self, options)
+
+
+class Ours(Server):
+    """The whole service, with room for many sessions and large files."""
+
+    name = "pipe-sftp"
+
+    def __init__(self, folder: Path, settings: Mapping[str, object] | None = None, program: Sequence[str] = ()) -> None:
+        super().__init__(folder)
+        many = {
+            f"limits.{limit}": 1000
+            for limit in (
+                "connections",
+                "connections_not_logged_in",
+                "connections_per_address",
+                "connections_per_address_not_logged_in",
+                "connections_per_client",
+            )
+        }
+        (folder / "service").mkdir()
+        self.service = Service(folder / "service", {**many, "uploads.max_bytes": 4 << 30, **(settings or {})})
+        self.program = program
+
+    def start(self) -> None:
+        self.service.init().start(self.program or None, _READY_S)
+        self.process, self.port = self.service.process, self.service.port
+
+    def stop(self) -> None:
+        self.service.stop()
+
+    def settle(self, name: str) -> None:
+        """Until every upload has its verdict."""
+        while any(upload["state"] in ("PENDING", "PROCESSING") for upload in self.service.uploads()):
+            time.sleep(0.2)
+
+    def login(self) -> tuple[str, str]:
+        return self.service.login.client_id, self.service.login.client_secret
+
+    def target(self) -> Target:
+        """For the live tests' clients."""
+        return self.service.target(self.scratch)
+
+
+class Sshd(Server):
+    """OpenSSH's own server with internal-sftp, logged into by key: it takes no password without a system account."""
+
+    name = "OpenSSH sshd"
+
+    def start(self) -> None:
+        self.port = free_port()
+        for key in ("host", "client"):
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / key)],
+                check=True, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        (self.folder / "files" / SCHEMA).mkdir(parents=True)
+        config = self.folder / "sshd_config"
+        config.write_text(
+            f"Port {self.port}\nListenAddress {self.host}\nHostKey {self.folder}/host\nPidFile none\n"
+            f"AuthorizedKeysFile {self.folder}/client.pub\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
+            f"PermitRootLogin prohibit-password\nLogLevel ERROR\nMaxStartups 1000\n"
+            f"Subsystem sftp internal-sftp -d {self.folder}/files\n"
+        )
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(exist_ok=True)
+        sshd = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin") or "sshd"
+        self.process = subprocess.Popen([sshd, "-D", "-e", "-f", str(config)], stderr=subprocess.DEVNULL)
+        wait_for_port(self.port)
+
+    def cpu_s(self) -> float:
+        # The session's processes are children of the listener, which waits for them when they have ended.
+        return measure.cpu_s(self.pid(), with_reaped=True) + sum(
+            measure.cpu_s(child, with_reaped=True) for child in measure.children(self.pid())
+        )
+
+    def settle(self, name: str) -> None:
+        while measure.children(self.pid()):
+            time.sleep(0.02)
+        (self.folder / "files" / SCHEMA / name).unlink(missing_ok=True)
+
+    def login(self) -> tuple[str, str]:
+        return getpass.getuser(), ""
+
+    def credentials(self) -> tuple[list[str], dict[str, str]]:
+        return [], {}
+
+    def options(self) -> list[str]:
+        return ["-i", str(self.folder / "client"), "-oIdentitiesOnly=yes"]
+
+
+class AsyncsshServer(Server):
+    """asyncssh's SFTP server over a folder, with password login."""
+
+    name = "asyncssh"
+
+    def start(self) -> None:
+        (self.folder / "files" / SCHEMA).mkdir(parents=True)
+        script = Path(__file__).with_name("asyncssh_server.py")
+        self.process = subprocess.Popen(
+            [sys.executable, script, str(self.folder / "files"), *self.login()], stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline())
+
+    def settle(self, name: str) -> None:
+        (self.folder / "files" / SCHEMA / name).unlink(missing_ok=True)
+
+
+class Sftp:
+    """One OpenSSH session whose commands are given one after the other and timed: ``do`` returns when they are done."""
+
+    def __init__(self, server: Server, options: Sequence[str] = ()) -> None:
+        before, extra = server.credentials()
+        user = server.login()[0]
+        target = Target(server.port, user, "", "", server.scratch)
+        self.process = subprocess.Popen(
+            [*before, "sftp", *QUIET, *server.options(), *options]
+            + ["-P", str(server.port), "-b", "-", f"{user}@{server.host}"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, env=environment(target, extra),
+        )  # fmt: skip
+        self.do()
+
+    def do(self, *lines: str) -> float:
+        """Run commands. :returns: seconds until the last was done."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        begun = time.perf_counter()
+        self.process.stdin.write("".join(f"{line}\n" for line in (*lines, "pwd")))
+        self.process.stdin.flush()
+        said = []
+        while not (line := self.process.stdout.readline()).startswith("Remote working directory"):
+            said.append(line)
+            assert line, "sftp ended:\n" + "".join(said)
+        return time.perf_counter() - begun
+
+    def __enter__(self) -> Sftp:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate()
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def wait_for_port(port: int) -> None:
+    """Until somebody listens."""
+    deadline = time.monotonic() + _READY_S
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        assert time.monotonic() < deadline, f"nobody listens on {port}"
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def running(*servers: Server) -> Iterator[None]:
+    """All of them, started; ended in any case."""
+    with contextlib.ExitStack() as stack:
+        for server in servers:
+            server.start()
+            stack.callback(server.stop)
+        yield
+
+
+def warehouse_of(ours: Ours) -> str:
+    """Numbers that show the rows did arrive: ``n uploads, n rows``."""
+    uploads = ours.service.uploads()
+    return f"{len(uploads)} uploads, {sum(upload['rows'] or 0 for upload in uploads):,} rows"
