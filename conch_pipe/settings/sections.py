@@ -7,7 +7,7 @@ what hostile ones were seen to do.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
@@ -60,81 +60,82 @@ class Ssh(Section):
 
 
 class Limits(Section):
-    """What one client, one address and all of them together may use."""
+    """What one client, one address and all of them together may use. The defaults fit every common client."""
 
     connections: Count = Field(default=500, ge=1, description="Connections at a time.")
-    connections_not_logged_in: Count = Field(default=50, ge=1, description="Connections that have not logged in yet.")
-    connections_per_address: Count = Field(default=20, ge=1, description="Connections from one address.")
-    connections_per_address_not_logged_in: Count = Field(
-        default=10, ge=1, description="Connections from one address that have not logged in yet."
-    )
-    connections_per_client: Count = Field(default=20, ge=1, description="Logged-in connections of one client_id.")
+    not_logged_in: Count = Field(default=50, ge=1, description="Connections that have not logged in yet.")
+    per_address: Count = Field(default=20, ge=1, description="Connections of one IPv4 address or IPv6 /64.")
+    not_logged_in_per_address: Count = Field(default=10, ge=1, description="Of these, not logged in yet.")
+    per_client: Count = Field(default=10, ge=1, description="Logged-in connections of one client_id.")
     login_s: Seconds = Field(default=30, gt=0, description="Seconds from accepting a connection to its login.")
+    version_line_bytes: Size = Field(
+        default=255, ge=64, le=65_536, description="Longest line before and of the client's version (RFC 4253)."
+    )
+    packet_before_login_bytes: Size = Field(
+        default=35_000, ge=32_768, le=MIB, description="Longest SSH packet before login (RFC 4253 asks for 35,000)."
+    )
+    packet_bytes: Size = Field(default=256 * KIB, ge=35_000, le=16 * MIB, description="Longest SSH packet after login.")
+    kex_s: Seconds = Field(default=30, gt=0, description="Seconds a key exchange after login may take.")
+    rekey_bytes: Size = Field(
+        default=64 * KIB, ge=0, description="Bytes between two key exchanges a client starts; fewer break a rule."
+    )
+    rekey_breaches: Count = Field(default=10, ge=1, description="Times that rule may be broken by one connection.")
+    lingering_s: Seconds = Field(default=5, gt=0, description="Seconds from our goodbye to cutting a connection.")
     auth_failures: Count = Field(default=6, ge=1, description="Wrong passwords on one connection before it is cut.")
-    auth_requests: Count = Field(
-        default=20, ge=1, description="Authentication requests on one connection, of any kind."
+    auth_requests: Count = Field(default=20, ge=1, description="Login requests of any kind on one connection.")
+    auth_queue: Count = Field(default=4, ge=1, description="Login requests waiting while one is being checked.")
+    failures_per_minute: Count = Field(
+        default=10, ge=1, description="Failures of one account or address in a minute before answers are slowed down."
     )
-    auth_queued: Count = Field(
-        default=4, ge=1, description="Authentication requests waiting for an answer on one connection."
-    )
-    auth_failures_per_minute: Count = Field(
-        default=10,
-        ge=1,
-        description="Failures of one account or address in a minute after which answers are slowed down.",
-    )
-    auth_delay_s: Seconds = Field(default=30, ge=1, description="Longest delay in seconds of a slowed-down answer.")
-    user_name_bytes: Size = Field(default=128, ge=16, le=1024, description="Longest user name.")
-    password_bytes: Size = Field(default=256, ge=43, le=4096, description="Longest password.")
-    kex_s: Seconds = Field(default=30, gt=0, description="Seconds a key exchange may take.")
-    kex_apart_bytes: Size = Field(
-        default=64 * KIB, ge=0, description="Bytes a client must send between two key exchanges that it starts."
-    )
-    kex_breaches: Count = Field(
-        default=10, ge=1, description="Key exchanges that come too early before the connection is cut."
-    )
-    rekey_bytes: Size = Field(default=GIB, ge=MIB, description="Bytes after which we start a key exchange.")
-    rekey_s: Seconds = Field(default=3600, ge=60, description="Seconds after which we start a key exchange.")
-    packet_bytes_before_login: Size = Field(
-        default=35_000, ge=32_768, description="Longest SSH packet before login (RFC 4253)."
-    )
-    packet_bytes: Size = Field(default=256 * KIB, ge=35_000, description="Longest SSH packet after login.")
-    version_line_bytes: Size = Field(default=255, ge=64, description="Longest line of the version exchange (RFC 4253).")
-    version_lines: Count = Field(default=20, ge=1, description="Lines before the client's version line.")
-    version_bytes: Size = Field(
-        default=4 * KIB, ge=255, description="Bytes before the end of the client's version line."
-    )
-    channels: Count = Field(default=10, ge=1, description="Session channels of one connection (rclone opens 7).")
+    delay_s: Seconds = Field(default=30, ge=1, description="Longest delay in seconds of a slowed-down answer.")
+    user_name_bytes: Size = Field(default=128, ge=25, le=4096, description="Longest user name.")
+    password_bytes: Size = Field(default=256, ge=43, le=4096, description="Longest password; ours have 43 bytes.")
+    channels: Count = Field(default=10, ge=1, description="Channels of one connection (rclone opens 7).")
     subsystem_s: Seconds = Field(default=30, gt=0, description="Seconds from opening a channel to asking for sftp.")
-    window_bytes: Size = Field(default=2 * MIB, ge=64 * KIB, description="Window of a channel: 20 MB/s at 100 ms.")
+    window_bytes: Size = Field(
+        default=2 * MIB, ge=64 * KIB, le=64 * MIB, description="Window of a channel; 2 MiB carries 20 MB/s at 100 ms."
+    )
     channel_packet_bytes: Size = Field(
-        default=32 * KIB, ge=32 * KIB, le=64 * KIB, description="Longest packet in a channel."
+        default=32 * KIB, ge=32 * KIB, le=256 * KIB, description="Longest data packet of a channel."
     )
-    client_packet_bytes: Size = Field(default=1024, ge=1, description="Smallest longest-packet a client may ask for.")
-    unfinished_bytes: Size = Field(
-        default=2 * MIB,
-        ge=64 * KIB,
-        description="Bytes of unfinished writes of one session at which its window is held.",
+    peer_packet_bytes: Size = Field(
+        default=1024,
+        ge=1,
+        description='Smallest "maximum packet" a client may ask for; 1 would make a packet of each byte.',
     )
-    unfinished_bytes_in_all: Size = Field(
-        default=512 * MIB, ge=MIB, description="Bytes of unfinished writes of all sessions at which windows shrink."
-    )
-    shrunken_window_bytes: Size = Field(default=256 * KIB, ge=64 * KIB, description="Window of a channel then.")
     backlog_bytes: Size = Field(
         default=MIB, ge=64 * KIB, description="Replies a client leaves unread before it is cut."
     )
-    sftp_packet_bytes: Size = Field(default=256 * KIB, ge=34_000, description="Longest SFTP packet.")
-    requests: Count = Field(default=256, ge=1, description="SFTP requests of one channel waiting for an answer.")
-    handles: Count = Field(default=32, ge=1, description="Open files and folders of one session.")
-    attributes: Count = Field(default=16, ge=0, description="Extended attributes in one SFTP packet.")
-    pieces: Count = Field(default=1024, ge=1, description="Out-of-order pieces of one file (fastPut needs tens).")
-    files_remembered: Count = Field(default=5000, ge=1, description="Files one session is shown in its listings.")
-    keepalive_s: Seconds = Field(default=60, ge=1, description="Seconds between keepalives.")
-    keepalive_misses: Count = Field(default=3, ge=1, description="Unanswered keepalives before the connection is cut.")
-    idle_s: Seconds = Field(
-        default=900, ge=1, description="Seconds without an SFTP request before a connection is closed."
+    unfinished_bytes: Size = Field(
+        default=2 * MIB,
+        ge=64 * KIB,
+        description="Bytes that storage has not taken yet; above it the window stays shut.",
     )
-    write_idle_s: Seconds = Field(default=300, ge=1, description="Seconds an open file may go without a WRITE.")
+    sftp_packet_bytes: Size = Field(default=256 * KIB, ge=34_000, le=16 * MIB, description="Longest SFTP packet.")
+    outstanding: Count = Field(default=256, ge=64, description="SFTP requests of one channel without an answer yet.")
+    handles: Count = Field(default=32, ge=1, description="Open files and folders of one channel.")
+    attributes: Count = Field(default=16, ge=0, description="Extended attributes in one packet.")
+    path_bytes: Size = Field(default=1024, ge=512, le=65_536, description="Longest path.")
+    listing_bytes: Size = Field(
+        default=32_000, ge=1024, le=200_000, description="One answer with a part of a listing is not much longer."
+    )
+    told: Count = Field(default=20, ge=0, description="Sentences told a client on stderr, for one channel.")
+    remembered: Count = Field(default=5000, ge=1, description="Files a connection is shown in its listings.")
+    keepalive_s: Seconds = Field(default=60, ge=1, description="Seconds between keepalives.")
+    keepalive_misses: Count = Field(default=3, ge=1, description="Keepalives without a sign of life before the end.")
+    idle_s: Seconds = Field(default=900, ge=1, description="Seconds a connection may go without an SFTP request.")
+    open_file_s: Seconds = Field(default=300, ge=1, description="Seconds an open file may go without a WRITE.")
     session_s: Seconds = Field(default=43_200, ge=60, description="Longest life of a connection in seconds.")
+    tick_s: Seconds = Field(default=15, gt=0, le=60, description="Seconds between looks at these four times.")
+
+    def ssh(self) -> dict[str, Any]:
+        """The arguments of ``ssh.limits.Limits``, whose sizes go without their unit, but for ``rekey_bytes``."""
+        others = {"per_client", "failures_per_minute", "delay_s", "remembered"}
+        return {
+            name if name == "rekey_bytes" else name.removesuffix("_bytes"): getattr(self, name)
+            for name in type(self).model_fields
+            if name not in others
+        }
 
 
 class Uploads(Section):
@@ -173,6 +174,9 @@ class Uploads(Section):
         default=600,
         ge=0,
         description="Seconds for which STAT on another connection of the client knows an upload (FileZilla).",
+    )
+    leftover_s: Seconds = Field(
+        default=600, ge=0, description="Seconds a complete file waits under its temporary name to be renamed."
     )
 
 

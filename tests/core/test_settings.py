@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from conch_pipe.errors import Mistakes, PipeError
 from conch_pipe.settings import Settings, Ssh, find, load, local_path, origins, reference, short_file
+from conch_pipe.ssh import limits as ssh
 from tests.conftest import CANARY
 
 ETC = Path(__file__).parents[2] / "etc" / "pipe-sftp.toml"
@@ -67,6 +69,12 @@ def test_every_setting_has_a_sentence_and_times_and_sizes_tell_their_unit():
         for name, field in type(getattr(Settings(), section)).model_fields.items():
             assert field.description and field.description.endswith("."), (section, name)
             assert name.endswith(("_s", "_days")) == (field.annotation is float), name
+
+
+def test_the_limits_are_those_of_the_ssh_server():
+    """A limit that one side does not know could not be set, or would be set to no effect."""
+    assert ssh.Limits(**Settings().limits.ssh()) == ssh.Limits()
+    assert set(Settings().limits.ssh()) == {field.name for field in fields(ssh.Limits)}
 
 
 def test_an_empty_file_gives_the_defaults(write):
