@@ -24,6 +24,12 @@ class IEvents(Interface):
 class IIntake(Interface):
     """Takes files from any door. Called by ``sftp`` (and ``web``), implemented in ``intake``."""
 
+    def unfinished(name):
+        """Whether a name is a temporary one as clients make them (ruling 2): true or false, never fails.
+
+        :param name: a file name as for ``begin``; a true answer asks the door for ``begin(provisional=True)``.
+        """
+
     def begin(client, schema, name, *, door, size=None, provisional=False):
         """Start an upload; synchronous, so that a door can refuse at once.
 
@@ -136,6 +142,21 @@ class IUploads(Interface):
         :returns: Deferred[set[str]].
         """
 
+    def old_copies(before, limit):
+        """Uploads that ended before a time and whose raw copy is kept; asked by the upkeep.
+
+        :returns: Deferred[Sequence[tuple[UUID, str]]], ids and object keys, oldest first.
+        """
+
+    def copies_deleted(upload_ids):
+        """Their raw copies are gone for good: no object key any more, no retry. :returns: Deferred[None]."""
+
+    def forget(before, limit):
+        """Delete the records, problems and ended jobs of uploads that ended before a time.
+
+        :returns: Deferred[int]: how many uploads, at most ``limit``.
+        """
+
 
 class IJobs(Interface):
     """The durable queue. Called by the runner, implemented in ``catalog``."""
@@ -154,9 +175,11 @@ class IJobs(Interface):
     def settle(job, outcome):
         """End the lease; with the outcome's upload columns and problems, in one transaction.
 
-        An upload whose job is retried goes back to PENDING.
+        An upload whose job is retried goes back to PENDING. A retry sets the job's ``claims`` back to 0: they count
+        leases that came to no end, and the runner gives up a job that seems to kill the service itself.
 
         :returns: Deferred[bool]; False when the fence is stale: nothing was changed.
+        :raises PipeError: CONFLICT when the upload may not move there from its state: nothing was changed.
         """
 
     def waiting():

@@ -152,7 +152,7 @@ class Job:
     due_at: datetime
     id: int = 0  # 0: not stored yet
     payload: Mapping[str, Any] = field(default_factory=dict)
-    claims: int = 0  # times it was leased, also by processes that died
+    claims: int = 0  # times it was leased since it was last settled, this time included: processes died on the others
     failures: int = 0  # attempts that ended badly
     fence: int = 0  # grows with each lease; a settle with an older fence is refused
 

@@ -1,0 +1,233 @@
+"""The chain of kind "ingest": a stored upload becomes rows of the analytics database, or FAILED with a reason.
+
+Every stage may have run before, also half: only the ledger beside the rows says what is loaded (IWarehouse). What is
+raised here is translated by the runner; events are told when the outcome is recorded, not before.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import UUID
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.threads import deferToThread
+
+from conch_pipe import events
+from conch_pipe.crashpoints import crashpoint
+from conch_pipe.errors import Code, PipeError
+from conch_pipe.interfaces import IEvents, IObjects, IUploads, IWarehouse, IWorkers
+from conch_pipe.model import Job, Outcome, Problem, State, Upload, Verdict, utc
+
+CHECK = "conch_pipe.formats.check:check_file"
+FINAL = frozenset({State.COMPLETED, State.FAILED})
+SHUT_S = 5.0  # after the warehouse was found busy, files are not even checked
+
+
+class Schemas(Protocol):
+    """What is needed of formats.schema.SchemaBook."""
+
+    def get(self, name: str) -> Any:
+        """The schema, or None."""
+
+    def text(self, name: str) -> str | None:
+        """The schema file as it was read."""
+
+
+def stages(
+    objects: IObjects,
+    warehouse: IWarehouse,
+    workers: IWorkers,
+    uploads: IUploads,
+    schemas: Schemas,
+    folder: Path,
+    events: IEvents,
+    clock: IReactorTime,
+    limits: Mapping[str, Any],
+    *,
+    wall_s: float = 300.0,
+    in_thread: Callable[..., Deferred[Any]] = deferToThread,
+) -> Ingest:
+    """The chain with all it needs.
+
+    :param folder: for work files, on a local disk; nothing in it is worth keeping.
+    :param limits: JSON values handed to ``check_file``.
+    :param wall_s: for the check of one file.
+    """
+    return Ingest(objects, warehouse, workers, uploads, schemas, folder, events, clock, limits, wall_s, in_thread)
+
+
+@dataclass(slots=True)
+class _Work:
+    """One attempt at one upload."""
+
+    upload: Upload
+    folder: Path  # of this attempt only: a cancelled one may still be writing into its own
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def parquet(self) -> Path:
+        return self.folder / "rows.parquet"
+
+
+@dataclass(eq=False)
+class Ingest:
+    """See runner.Chain; made by :func:`stages`."""
+
+    objects: IObjects
+    warehouse: IWarehouse
+    workers: IWorkers
+    uploads: IUploads
+    schemas: Schemas
+    folder: Path
+    events: IEvents
+    clock: IReactorTime
+    limits: Mapping[str, Any]
+    wall_s: float
+    in_thread: Callable[..., Deferred[Any]]
+    _shut_until: float = 0.0
+    _shut: bool = False
+
+    async def run(self, job: Job) -> Outcome:
+        """Fetch, check, load. :raises PipeError: BUSY to be tried later; see schedule.py for the others."""
+        upload: Upload | None = await self.uploads.get(UUID(job.subject))
+        if upload is None:
+            return Outcome(done=True, reason="the upload is gone")
+        if upload.state in FINAL:
+            return Outcome(done=True, reason=f"the upload is {upload.state.value} already")
+        self._expect_warehouse()
+        work = _Work(upload, self.folder / f"{upload.id}.{job.fence}")
+        work.seconds["wait"] = self._since(upload)
+        work.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            verdict = await self._check(work)
+            if not verdict.accepted:
+                return self._rejected(work, verdict)
+            rows = await self._load(work)
+            return self._completed(work, verdict, rows)
+        finally:
+            await self.in_thread(shutil.rmtree, work.folder, ignore_errors=True)
+
+    async def _check(self, work: _Work) -> Verdict:
+        """Let a worker write the good rows to Parquet and say what is wrong with the others."""
+        upload = work.upload
+        text = self.schemas.text(upload.schema)
+        if text is None:
+            raise PipeError(Code.NOT_FOUND, f"the schema {upload.schema} does not exist any more")
+        raw = await self._fetch(upload)
+        crashpoint("P2")
+        started = self.clock.seconds()
+        found = await self.workers.call(
+            CHECK,
+            {
+                "schema_text": text,
+                "schema_name": upload.schema,
+                "path": str(raw),
+                "name": upload.name,
+                "sha256": upload.sha256,
+                "parquet": str(work.parquet),
+                "limits": dict(self.limits),
+            },
+            wall_s=self.wall_s,
+        )
+        crashpoint("P4")
+        work.seconds["check"] = self.clock.seconds() - started
+        return verdict_of(found)
+
+    async def _fetch(self, upload: Upload) -> Path:
+        try:
+            path: Path = await self.objects.fetch(upload.object_key)
+        except PipeError as error:
+            if error.code is not Code.NOT_FOUND:
+                raise
+            self.events.note(events.STORED_COPY_DAMAGED, upload_id=str(upload.id))
+            raise PipeError(Code.NOT_FOUND, "our copy of the file is gone: send it again", error.detail) from error
+        return path
+
+    async def _load(self, work: _Work) -> int:
+        started = self.clock.seconds()
+        schema = self.schemas.get(work.upload.schema)
+        try:
+            rows: int = await self.warehouse.load(schema, work.upload, work.parquet)
+        except PipeError as error:
+            if error.code is Code.BUSY:
+                self._shut_until = self.clock.seconds() + SHUT_S
+                if not self._shut:
+                    self._shut = True
+                    self.events.note(events.WAREHOUSE_BUSY)
+            raise
+        self._shut = False
+        self._shut_until = 0.0
+        work.seconds["load"] = self.clock.seconds() - started
+        return rows
+
+    def _expect_warehouse(self) -> None:
+        """Do not check file after file while none can be loaded."""
+        if self.clock.seconds() < self._shut_until:
+            raise PipeError(Code.BUSY, "the analytics database is in use elsewhere")
+
+    def _since(self, upload: Upload) -> float:
+        return max(0.0, (utc(self.clock) - upload.received_at).total_seconds())
+
+    def _rejected(self, work: _Work, verdict: Verdict) -> Outcome:
+        problem = in_words(verdict.problems[0]) if verdict.problems else "the file was not accepted"
+        columns = self._columns(work, State.FAILED) | {
+            "rows": 0,
+            "rejected": verdict.rejected,
+            "problem": problem,
+            "problem_count": verdict.problem_count,
+        }
+        return Outcome(done=True, reason=problem, upload=columns, problems=verdict.problems)
+
+    def _completed(self, work: _Work, verdict: Verdict, rows: int) -> Outcome:
+        columns = self._columns(work, State.COMPLETED) | {
+            "rows": rows,
+            "rejected": verdict.rejected,
+            "problem": in_words(verdict.problems[0]) if verdict.problems else None,
+            "problem_count": verdict.problem_count,
+        }
+        return Outcome(done=True, upload=columns, problems=verdict.problems)
+
+    def _columns(self, work: _Work, state: State) -> dict[str, Any]:
+        seconds = work.seconds | {"total": self._since(work.upload)}
+        return {"state": state, "finished_at": utc(self.clock), "seconds": seconds}
+
+    def given_up(self, job: Job, problem: str, *, ours: bool) -> Outcome:
+        """FAILED; a job given up through our fault stays on record as dead."""
+        columns = {"state": State.FAILED, "problem": problem, "finished_at": utc(self.clock)}
+        return Outcome(done=not ours, reason=problem, upload=columns)
+
+    def delayed(self, job: Job, reason: str) -> None:
+        """Tell that an upload waits."""
+        self.events.note(events.UPLOAD_DELAYED, upload_id=job.subject, reason=reason)
+
+    def settled(self, job: Job, outcome: Outcome) -> None:
+        """Tell how an upload ended."""
+        columns = outcome.upload or {}
+        if columns.get("state") is State.COMPLETED:
+            self.events.note(
+                events.UPLOAD_COMPLETED,
+                upload_id=job.subject,
+                rows=columns["rows"],
+                rejected=columns["rejected"],
+                seconds=columns["seconds"]["total"],
+            )
+        elif columns.get("state") is State.FAILED:
+            self.events.note(events.UPLOAD_FAILED, upload_id=job.subject, problem=columns["problem"])
+
+
+def verdict_of(found: Mapping[str, Any]) -> Verdict:
+    """The Verdict a worker sent as JSON values."""
+    problems = tuple(Problem(**problem) for problem in found["problems"])
+    return Verdict(found["rows"], found["rejected"], found["accepted"], problems, found["problem_count"])
+
+
+def in_words(problem: Problem) -> str:
+    """A problem on one line: "line 3, column amount: not a number"."""
+    places = [("line", problem.line), ("column", problem.column)]
+    where = ", ".join(f"{what} {value}" for what, value in places if value is not None)
+    return f"{where}: {problem.reason}" if where else problem.reason

@@ -1,0 +1,271 @@
+"""The loop that claims due jobs, runs the chain of their kind and settles how it ended.
+
+Knows no kind of job: a chain per kind does (see ingest.py), and schedule.py says what follows a failure. The catalog is
+the queue; ``nudge`` only saves the wait for the next poll. One of the four places that translate exceptions.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from conch_pipe.errors import Code, PipeError, WorkerDied
+from conch_pipe.interfaces import IJobs
+from conch_pipe.model import Job, Outcome, utc
+from conch_pipe.processing import schedule
+
+
+class Chain(Protocol):
+    """What the runner needs of a kind of job; see ingest.Ingest."""
+
+    async def run(self, job: Job) -> Outcome:
+        """Run all stages; everything may have happened before, also half. Raises what goes wrong."""
+
+    def given_up(self, job: Job, problem: str, *, ours: bool) -> Outcome:
+        """The outcome of a job that is not tried again; ``ours``: through no fault of the file's."""
+
+    def delayed(self, job: Job, reason: str) -> None:
+        """It waits for something busy and is tried later."""
+
+    def settled(self, job: Job, outcome: Outcome) -> None:
+        """The outcome is recorded for good."""
+
+
+def _named(job: Job) -> str:
+    return f"job {job.id} ({job.kind} {job.subject})"
+
+
+@dataclass(eq=False, slots=True)
+class _Task:
+    """A job this process holds the lease of."""
+
+    job: Job
+    chain: Chain
+    renewed_at: float
+    stage: Deferred[Outcome] | None = None
+    lost: bool = False  # the lease is someone else's: nothing may be settled
+    released: bool = False  # we are stopping: someone else shall do it
+    ended: Deferred[None] = field(default_factory=Deferred)
+
+    def interrupt(self) -> None:
+        if self.stage is not None:
+            self.stage.cancel()
+
+
+class Runner(Service):
+    """Runs jobs until it is stopped.
+
+    :param chains: kind of job → Chain.
+    :param capacity: jobs at a time; one or two more than there are workers, so that a load and a check overlap.
+    :param poll_s: between looks at the queue.
+    :param drain_s: what running jobs may still take when the service stops; then they are released.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        jobs: IJobs,
+        chains: Mapping[str, Chain],
+        clock: IReactorTime,
+        *,
+        capacity: int,
+        poll_s: float = 1.0,
+        lease_s: float = 60.0,
+        drain_s: float = 30.0,
+    ) -> None:
+        self.jobs = jobs
+        self.chains = chains
+        self.clock = clock
+        self.capacity = capacity
+        self.poll_s = poll_s
+        self.lease_s = lease_s
+        self.drain_s = drain_s
+        self._tasks: dict[int, _Task] = {}
+        self._waits: Counter[int] = Counter()  # job id → times in a row it found something busy
+        self._claiming: Deferred[None] | None = None
+        self._again = False
+        self._poll = LoopingCall(self.nudge)
+        self._poll.clock = clock
+
+    @property
+    def active(self) -> int:
+        """Jobs being worked on."""
+        return len(self._tasks)
+
+    def startService(self) -> None:
+        """Look at the queue now and every ``poll_s``."""
+        super().startService()
+        self._poll.start(self.poll_s)
+
+    def stopService(self) -> Deferred[None]:
+        """Claim nothing more; running jobs get ``drain_s``, then they are released for the next start.
+
+        :returns: a Deferred that fires when none is left here.
+        """
+        super().stopService()
+        if self._poll.running:
+            self._poll.stop()
+        return Deferred.fromCoroutine(self._drain())
+
+    def nudge(self) -> None:
+        """There may be a due job: a commit in this process calls this. Returns at once."""
+        if not self.running:
+            return
+        self._again = True
+        if self._claiming is None:
+            # Set before the coroutine runs: with a synchronous catalog it ends, and nudges, inside fromCoroutine.
+            self._claiming = Deferred()
+            Deferred.fromCoroutine(self._fill()).addErrback(self._unexpected, "claiming jobs").addBoth(self._filled)
+
+    def _filled(self, _: object) -> None:
+        claiming, self._claiming = self._claiming, None
+        if claiming is not None:
+            claiming.callback(None)
+
+    async def _fill(self) -> None:
+        while self._again and self.running:
+            self._again = False
+            room = self.capacity - len(self._tasks)
+            if room <= 0:
+                return  # the end of a job nudges
+            try:
+                jobs = await self.jobs.claim(tuple(self.chains), room, self.lease_s)
+            except PipeError as error:
+                self._log.warn(
+                    "the queue cannot be read, next look in {poll_s} s: {error}", poll_s=self.poll_s, error=error
+                )
+                return
+            for job in jobs:
+                self._begin(job)
+            self._again = self._again or len(jobs) == room
+
+    def _begin(self, job: Job) -> None:
+        task = _Task(job, self.chains[job.kind], self.clock.seconds(), released=not self.running)
+        self._tasks[job.id] = task
+        work = Deferred.fromCoroutine(self._work(task))
+        work.addErrback(self._unexpected, _named(job))
+        work.addBoth(lambda _: self._end(task))
+
+    def _end(self, task: _Task) -> None:
+        del self._tasks[task.job.id]
+        task.ended.callback(None)
+        self.nudge()
+
+    def _unexpected(self, failure: Failure, what: str) -> None:
+        self._log.failure("unexpected: {what}", failure, what=what)
+
+    async def _work(self, task: _Task) -> None:
+        renewing = LoopingCall(lambda: Deferred.fromCoroutine(self._renew(task)))
+        renewing.clock = self.clock
+        renewing.start(self.lease_s / 3, now=False).addErrback(self._unexpected, f"renewing {_named(task.job)}")
+        try:
+            outcome = await self._outcome(task)
+            recorded = None if task.lost else await self._settle(task, outcome)
+            if recorded is not None:
+                if recorded.retry_at is None:
+                    self._waits.pop(task.job.id, None)
+                task.chain.settled(task.job, recorded)
+        finally:
+            if renewing.running:
+                renewing.stop()
+
+    async def _outcome(self, task: _Task) -> Outcome:
+        """Run the chain; whatever it raises becomes an outcome here."""
+        job, chain = task.job, task.chain
+        if task.released:
+            return self._release()
+        if job.claims > schedule.CLAIMS:
+            return chain.given_up(job, f"the file could not be processed in {schedule.CLAIMS} attempts", ours=True)
+        task.stage = Deferred.fromCoroutine(chain.run(job))
+        try:
+            return await task.stage
+        except CancelledError as error:
+            if task.lost or task.released:
+                return self._release()
+            return self._after(task, error)
+        except Exception as error:  # noqa: BLE001 - the runner is one of the four places that translate
+            return self._after(task, error)
+
+    def _release(self) -> Outcome:
+        return Outcome(retry_at=utc(self.clock), failed=False, reason="released")
+
+    def _after(self, task: _Task, error: Exception) -> Outcome:
+        job = task.job
+        if task.lost:
+            return self._release()
+        step = schedule.after(error, job.failures, self._waits[job.id])
+        if not isinstance(error, (PipeError, WorkerDied)):
+            self._log.failure("{job} raised", Failure(error), job=_named(job))
+        elif step.counts:
+            self._log.warn("{job}, attempt {attempt}: {error}", job=_named(job), attempt=job.failures + 1, error=error)
+        if step.wait_s is None:
+            return task.chain.given_up(job, step.problem, ours=step.ours)
+        if step.counts:
+            self._waits.pop(job.id, None)
+        else:
+            self._waits[job.id] += 1
+            task.chain.delayed(job, step.problem)
+        due = utc(self.clock) + timedelta(seconds=step.wait_s)
+        return Outcome(retry_at=due, failed=step.counts, reason=step.problem)
+
+    async def _settle(self, task: _Task, outcome: Outcome) -> Outcome | None:
+        """Write the outcome down, again and again while the catalog is busy.
+
+        :returns: what is recorded; None: nothing by us, the lease is lost or will run out and the job is run again.
+        """
+        for wait_s in (*schedule.SETTLE_WAITS_S, None):
+            try:
+                ours = await self.jobs.settle(task.job, outcome)
+            except PipeError as error:
+                self._log.warn("{job} cannot be settled: {error}", job=_named(task.job), error=error)
+                if error.code is Code.CONFLICT:
+                    # What it is about has moved on, an operator's doing: only the job is to be ended.
+                    outcome = Outcome(done=True, reason=error.message)
+                if wait_s is None or task.lost or not self.running:
+                    return None
+                await deferLater(self.clock, wait_s)
+                continue
+            if not ours:
+                self._log.warn("{job}: the lease was lost before its end was recorded", job=_named(task.job))
+            return outcome if ours else None
+        return None
+
+    async def _renew(self, task: _Task) -> None:
+        """Keep the lease; stop working when it is gone."""
+        try:
+            ours = await self.jobs.renew(task.job, self.lease_s)
+        except PipeError as error:
+            self._log.warn("{job}: the lease cannot be renewed: {error}", job=_named(task.job), error=error)
+            ours = self.clock.seconds() - task.renewed_at < self.lease_s
+        else:
+            task.renewed_at = self.clock.seconds()
+        if ours or task.ended.called or task.lost:
+            return
+        task.lost = True
+        self._log.warn("{job}: the lease is lost, its work is dropped", job=_named(task.job))
+        task.interrupt()
+
+    async def _drain(self) -> None:
+        if self._claiming is not None:
+            await self._claiming
+        timer = self.clock.callLater(self.drain_s, self._release_all)
+        for task in list(self._tasks.values()):
+            await task.ended
+        if timer.active():
+            timer.cancel()
+
+    def _release_all(self) -> None:
+        for task in list(self._tasks.values()):
+            task.released = True
+            task.interrupt()
