@@ -5,7 +5,7 @@ The queries are in the modules of the same names; here they meet the database's 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -150,6 +150,18 @@ class Uploads(_Aggregate):
     def retry(self, upload_id: UUID) -> Deferred[Upload]:
         """FAILED → PENDING with a new job. :raises PipeError: NOT_FOUND; CONFLICT when it is not FAILED."""
         return self._database.write(ingest.retry, upload_id, self._now())
+
+    def old_copies(self, before: datetime, limit: int) -> Deferred[Sequence[tuple[UUID, str]]]:
+        """Ids and object keys of uploads that ended before a time and whose raw copy is kept, oldest first."""
+        return self._database.read(uploads.old_copies, before, limit)
+
+    def copies_deleted(self, upload_ids: Iterable[UUID]) -> Deferred[None]:
+        """Their raw copies are gone: they have no object key any more and cannot be retried."""
+        return self._database.write(uploads.copies_deleted, tuple(upload_ids))
+
+    def forget(self, before: datetime, limit: int) -> Deferred[int]:
+        """Delete the records, problems and jobs of uploads that ended before a time; how many uploads they were."""
+        return self._database.write(ingest.forget, before, limit)
 
     def counts(self, organisation: str | None = None) -> Deferred[dict[State, int]]:
         """How many there are in each state; every state is there."""

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
-from twisted.internet.defer import Deferred, execute, fail, maybeDeferred
+from twisted.internet.defer import Deferred, execute, fail, succeed
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
@@ -29,6 +29,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Query = Callable[Concatenate[Connection, P], T]
 Deliver = Callable[..., object]
+
+TOGETHER = 256  # works in one transaction, at most, so that the first of them does not wait for long
 
 
 class IsDatabase(Protocol):
@@ -61,11 +63,11 @@ def _in_savepoint(connection: Connection, call: Callable[[Connection], T]) -> T:
     return result
 
 
-def run_together(engine: Engine, calls: list[Callable[[Connection], Any]]) -> list[Deferred[Any]]:
+def run_together(engine: Engine, calls: Iterator[Callable[[Connection], Any]]) -> list[Deferred[Any]]:
     """Run functions in one transaction and commit once; one that fails undoes only its own changes.
 
     :param engine: of which a connection is taken and given back.
-    :param calls: functions of a Connection.
+    :param calls: functions of a Connection; asked for when the database is ours, or when it cannot be had.
     :returns: fired Deferreds in the same order; all hold the same PipeError when the transaction failed.
     """
     results: list[Deferred[Any]] = []
@@ -76,22 +78,26 @@ def run_together(engine: Engine, calls: list[Callable[[Connection], Any]]) -> li
                 results.append(execute(_in_savepoint, connection, call))
                 if isinstance(results[-1].result, Failure) and results[-1].result.check(_Broken):
                     connection.invalidate()
-                    return _all_failed(calls, results, explain(results[-1].result.value.__cause__))
+                    return _all_failed(results, calls, explain(results[-1].result.value.__cause__))
             try:
                 transaction.commit()
             except DBAPIError as error:
-                # A new connection will see what the file holds, whatever this one remembers.
                 connection.invalidate()
-                return _all_failed(calls, results, explain_commit(error))
+                # The WAL may hold the commit although its fsync failed, and a restart would find it. With every
+                # connection closed, the next one reads the file as a restart would: both give the same answer.
+                engine.dispose()
+                return _all_failed(results, calls, explain_commit(error))
     except DBAPIError as error:
-        return _all_failed(calls, results, explain(error))
+        return _all_failed(results, calls, explain(error))
     return results
 
 
-def _all_failed(calls: list[Any], results: list[Deferred[Any]], error: PipeError) -> list[Deferred[Any]]:
+def _all_failed(
+    results: list[Deferred[Any]], calls: Iterator[Callable[[Connection], Any]], error: PipeError
+) -> list[Deferred[Any]]:
     for result in results:
         result.addErrback(lambda _: None)
-    return [fail(error) for _ in calls]
+    return [fail(error) for _ in (*results, *calls)]
 
 
 def _read(engine: Engine, query: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
@@ -100,6 +106,10 @@ def _read(engine: Engine, query: Callable[..., T], args: tuple[Any, ...], kwargs
             return query(connection, *args, **kwargs)
     except DBAPIError as error:
         raise explain(error) from error
+
+
+_Work = tuple[Callable[[Connection], Any], Deferred[Any]]
+_CLOSE: _Work = (lambda _: None, Deferred())
 
 
 class Database:
@@ -116,8 +126,8 @@ class Database:
         self._deliver = deliver
         self._busy_timeout_s = busy_timeout_s
         self._pool = ThreadPool(0, readers, "catalog-read")
-        self._queue: queue.SimpleQueue[tuple[Callable[[Connection], Any], Deferred[Any]] | None] = queue.SimpleQueue()
-        self._writer = threading.Thread(target=self._write_until_closed, name="catalog-write", daemon=True)
+        self._queue: queue.SimpleQueue[_Work] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
         self._engine: Engine | None = None
         self._closed: Deferred[None] | None = None
 
@@ -130,6 +140,9 @@ class Database:
         versions.bring_up_to_date(engine)
         self._engine = engine
         self._pool.start()
+        self._writer = threading.Thread(
+            target=self._write_until_closed, args=(engine,), name="catalog-write", daemon=True
+        )
         self._writer.start()
 
     def read(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
@@ -139,7 +152,7 @@ class Database:
         """
         engine = self._engine
         if engine is None:
-            return fail(self._refusal())
+            return fail(_closed())
         done: Deferred[T] = Deferred()
 
         def told(succeeded: bool, result: Any) -> None:
@@ -155,46 +168,48 @@ class Database:
             function raised; its changes are undone then.
         """
         if self._engine is None:
-            return fail(self._refusal())
+            return fail(_closed())
         done: Deferred[T] = Deferred()
         self._queue.put((lambda connection: query(connection, *args, **kwargs), done))
         return done
 
     def close(self) -> Deferred[None]:
         """Finish what is queued, end the threads, close the files. :returns: fires when that is done."""
-        if self._engine is None:
-            return maybeDeferred(lambda: None)
+        if self._engine is None or self._writer is None:
+            return succeed(None)
         self._closed = Deferred()
-        self._queue.put(None)
-        # From here on refused; the threads have their own reference until they end.
-        self._engine, self._closing = None, self._engine
-        return self._closed.addCallback(lambda _: self._writer.join())
+        self._queue.put(_CLOSE)
+        self._engine = None  # from here on everything is refused; the writer has its own reference
+        writer = self._writer
+        return self._closed.addCallback(lambda _: writer.join())
 
-    def _refusal(self) -> PipeError:
-        return PipeError(Code.BUSY, "the catalog is closed")
-
-    def _write_until_closed(self) -> None:
-        engine = self._engine
-        assert engine is not None
-        open_ = True
-        while open_:
-            taken = [self._queue.get()]
-            while True:
-                try:
-                    taken.append(self._queue.get_nowait())
-                except queue.Empty:
-                    break
-            open_ = None not in taken
-            works = [work for work in taken if work is not None]
-            if works:
-                self._commit_together(engine, works)
+    def _write_until_closed(self, engine: Engine) -> None:
+        while (first := self._queue.get()) is not _CLOSE:
+            self._commit_together(engine, first)
         self._pool.stop()
         engine.dispose()
         assert self._closed is not None
         self._deliver(self._closed.callback, None)
 
-    def _commit_together(self, engine: Engine, works: list[tuple[Callable[[Connection], Any], Deferred[Any]]]) -> None:
-        results = run_together(engine, [call for call, _ in works])
+    def _commit_together(self, engine: Engine, first: _Work) -> None:
+        works: list[_Work] = []
+
+        def waiting() -> Iterator[Callable[[Connection], Any]]:
+            work = first
+            while True:
+                works.append(work)
+                yield work[0]
+                if self._queue.empty() or len(works) == TOGETHER:
+                    return
+                work = self._queue.get()
+                if work is _CLOSE:
+                    self._queue.put(_CLOSE)  # nothing comes after it
+                    return
+
+        # In a Deferred, because an error that nobody foresaw must reach its callers and not end this thread.
+        together = execute(run_together, engine, waiting())
+        together.addErrback(lambda failure: [fail(failure) for _ in works])
+        results = cast(list[Deferred[Any]], together.result)
         for (_, done), result in zip(works, results, strict=True):
             self._deliver(result.chainDeferred, done)
 
@@ -218,20 +233,23 @@ class DirectDatabase:
 
     def read(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         """:returns: a Deferred that has fired."""
-        return execute(_read, self._opened(), query, args, kwargs)
+        if self._engine is None:
+            return fail(_closed())
+        return execute(_read, self._engine, query, args, kwargs)
 
     def write(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         """:returns: a Deferred that has fired; the change is durable."""
-        return run_together(self._opened(), [lambda connection: query(connection, *args, **kwargs)])[0]
+        if self._engine is None:
+            return fail(_closed())
+        return run_together(self._engine, iter([lambda connection: query(connection, *args, **kwargs)]))[0]
 
     def close(self) -> Deferred[None]:
         """Close the files."""
         if self._engine is not None:
             self._engine.dispose()
             self._engine = None
-        return maybeDeferred(lambda: None)
+        return succeed(None)
 
-    def _opened(self) -> Engine:
-        if self._engine is None:
-            raise PipeError(Code.BUSY, "the catalog is closed")
-        return self._engine
+
+def _closed() -> PipeError:
+    return PipeError(Code.BUSY, "the catalog is closed")

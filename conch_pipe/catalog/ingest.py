@@ -64,3 +64,15 @@ def retry(connection: Connection, upload_id: UUID, at: datetime) -> Upload:
     uploads.reopen(connection, upload_id)
     jobs.add(connection, Job(KIND, str(upload_id), at), at)
     return uploads.existing(connection, upload_id)
+
+
+def forget(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete the records, problems and ended jobs of uploads that ended before a time.
+
+    :param limit: at most so many uploads.
+    :returns: how many they were.
+    """
+    old = uploads.past(connection, before, limit)
+    uploads.remove(connection, old)
+    jobs.remove(connection, KIND, [str(upload_id) for upload_id in old])
+    return len(old)

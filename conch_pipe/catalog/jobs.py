@@ -6,11 +6,11 @@ settle. That rows are loaded once rests on the warehouse's ledger.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from conch_pipe.catalog.tables import jobs
 from conch_pipe.model import Job, Outcome
@@ -98,6 +98,13 @@ def settle(connection: Connection, job: Job, outcome: Outcome, at: datetime) -> 
     if not outcome.done and (outcome.failed or outcome.retry_at is None):
         values["failures"] = jobs.c.failures + 1
     return connection.execute(update(jobs).where(*_ours(job)).values(values)).rowcount == 1
+
+
+def remove(connection: Connection, kind: str, subjects: Sequence[str]) -> None:
+    """Delete what is left of ended jobs."""
+    connection.execute(
+        delete(jobs).where(jobs.c.subject.in_(subjects), jobs.c.kind == kind, jobs.c.ended_at.is_not(None))
+    )
 
 
 def waiting(connection: Connection) -> dict[str, int]:

@@ -112,7 +112,7 @@ uploads = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),  # hexadecimal, of the file as received
     Column("received_at", UtcTime, nullable=False),  # when the client closed it
-    Column("object_key", String(255), nullable=False),  # of the raw copy
+    Column("object_key", String(255), nullable=False),  # of the raw copy; empty once that is deleted
     Column("finished_at", UtcTime),  # when it became COMPLETED or FAILED
     Column("rows", BigInteger),  # loaded; written when COMPLETED
     Column("rejected", BigInteger),  # rows left out; written with the verdict
@@ -129,6 +129,7 @@ uploads = Table(
     Index(None, "organisation", "received_at"),
     Index(None, "state", "received_at"),
     Index(None, "received_at"),
+    Index(None, "finished_at"),
 )
 
 problems = Table(

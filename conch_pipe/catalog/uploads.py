@@ -88,8 +88,8 @@ def latest(connection: Connection, client_id: str, schema: str, name: str, since
 
 
 def keys(connection: Connection) -> set[str]:
-    """Object keys of all uploads."""
-    return set(connection.execute(select(uploads.c.object_key)).scalars())
+    """Object keys of all uploads whose raw copy is kept."""
+    return set(connection.execute(select(uploads.c.object_key).where(uploads.c.object_key != "")).scalars())
 
 
 def find_all(connection: Connection, wanted: Filter) -> tuple[Upload, ...]:
@@ -202,7 +202,36 @@ def reopen(connection: Connection, upload_id: UUID) -> None:
     )
     if connection.execute(change).rowcount != 1:
         raise PipeError(Code.CONFLICT, f"upload {upload_id} is {upload.state.value}; only a FAILED one can be retried")
+    if not upload.object_key:
+        raise PipeError(Code.CONFLICT, f"the raw copy of upload {upload_id} is deleted: it must be sent again")
     connection.execute(delete(problems).where(problems.c.upload_id == upload_id))
+
+
+def old_copies(connection: Connection, before: datetime, limit: int) -> list[tuple[UUID, str]]:
+    """Ids and object keys of uploads that ended before a time and whose raw copy is kept, oldest first."""
+    query = (
+        select(uploads.c.id, uploads.c.object_key)
+        .where(uploads.c.finished_at < before, uploads.c.object_key != "")
+        .order_by(uploads.c.finished_at)
+        .limit(limit)
+    )
+    return [(upload_id, key) for upload_id, key in connection.execute(query)]
+
+
+def copies_deleted(connection: Connection, upload_ids: Sequence[UUID]) -> None:
+    """Remember that their raw copies are gone."""
+    connection.execute(update(uploads).where(uploads.c.id.in_(upload_ids)).values(object_key=""))
+
+
+def past(connection: Connection, before: datetime, limit: int) -> list[UUID]:
+    """Ids of uploads that ended before a time, oldest first."""
+    query = select(uploads.c.id).where(uploads.c.finished_at < before).order_by(uploads.c.finished_at).limit(limit)
+    return list(connection.execute(query).scalars())
+
+
+def remove(connection: Connection, upload_ids: Sequence[UUID]) -> None:
+    """Delete records with their problems (ON DELETE CASCADE)."""
+    connection.execute(delete(uploads).where(uploads.c.id.in_(upload_ids)))
 
 
 def _first(connection: Connection, *conditions: Any) -> Upload | None:

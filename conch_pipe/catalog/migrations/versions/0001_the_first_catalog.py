@@ -77,6 +77,7 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_uploads_client_id_schema_name_received_at"), "uploads", ["client_id", "schema", "name", "received_at"]
     )
+    op.create_index(op.f("ix_uploads_finished_at"), "uploads", ["finished_at"])
     op.create_index(op.f("ix_uploads_organisation_received_at"), "uploads", ["organisation", "received_at"])
     op.create_index(op.f("ix_uploads_received_at"), "uploads", ["received_at"])
     op.create_index(op.f("ix_uploads_state_received_at"), "uploads", ["state", "received_at"])
