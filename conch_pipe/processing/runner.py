@@ -91,7 +91,7 @@ class Runner(Service):
         self.poll_s = poll_s
         self.lease_s = lease_s
         self.drain_s = drain_s
-        self._tasks: dict[int, _Task] = {}
+        self._tasks: set[_Task] = set()
         self._waits: Counter[int] = Counter()  # job id → times in a row it found something busy
         self._claiming: Deferred[None] | None = None
         self._again = False
@@ -152,13 +152,15 @@ class Runner(Service):
 
     def _begin(self, job: Job) -> None:
         task = _Task(job, self.chains[job.kind], self.clock.seconds(), released=not self.running)
-        self._tasks[job.id] = task
+        for older in [other for other in self._tasks if other.job.id == job.id]:
+            self._lose(older)  # its lease ran out while the catalog was away, and we took the job ourselves
+        self._tasks.add(task)
         work = Deferred.fromCoroutine(self._work(task))
         work.addErrback(self._unexpected, _named(job))
         work.addBoth(lambda _: self._end(task))
 
     def _end(self, task: _Task) -> None:
-        del self._tasks[task.job.id]
+        self._tasks.discard(task)
         task.ended.callback(None)
         self.nudge()
 
@@ -252,6 +254,9 @@ class Runner(Service):
             task.renewed_at = self.clock.seconds()
         if ours or task.ended.called or task.lost:
             return
+        self._lose(task)
+
+    def _lose(self, task: _Task) -> None:
         task.lost = True
         self._log.warn("{job}: the lease is lost, its work is dropped", job=_named(task.job))
         task.interrupt()
@@ -260,12 +265,12 @@ class Runner(Service):
         if self._claiming is not None:
             await self._claiming
         timer = self.clock.callLater(self.drain_s, self._release_all)
-        for task in list(self._tasks.values()):
+        for task in list(self._tasks):
             await task.ended
         if timer.active():
             timer.cancel()
 
     def _release_all(self) -> None:
-        for task in list(self._tasks.values()):
+        for task in list(self._tasks):
             task.released = True
             task.interrupt()

@@ -1,4 +1,4 @@
-"""The catalog, the object store, the warehouse and the workers in memory, with the semantics their interfaces promise."""
+"""Catalog, object store, warehouse and workers in memory, with the semantics their interfaces promise."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def clock_at_start() -> Clock:
 
 @implementer(IJobs, IUploads)
 class MemoryCatalog:
-    """Jobs and uploads. ``down``: every call fails with it. ``later``: calls wait in ``held`` until fired by hand."""
+    """Jobs and uploads. ``down``: every call fails with it."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock

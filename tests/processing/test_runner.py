@@ -38,12 +38,13 @@ class Script:
         if isinstance(now, Exception):
             raise now
         if now == "wait":
-            self.running[job.subject] = Deferred()
+            mine = self.running[job.subject] = Deferred()
             self.most = max(self.most, len(self.running))
             try:
-                await self.running[job.subject]
+                await mine
             finally:
-                del self.running[job.subject]
+                if self.running.get(job.subject) is mine:
+                    del self.running[job.subject]
         return Outcome(done=True)
 
     def given_up(self, job: Job, problem: str, *, ours: bool) -> Outcome:
@@ -192,6 +193,20 @@ def test_a_lease_that_cannot_be_renewed_in_time_is_given_up(bench):
 
     assert bench.script.running == {}
     bench.catalog.down = None
+
+
+def test_a_job_taken_again_after_an_outage_is_run_once_at_a_time(bench):
+    """The lease ran out unseen while the catalog was away; the newer fence of our own is the one that counts."""
+    job = bench.add("a", "wait")
+    bench.runner.startService()
+    bench.catalog.leases[job.id] = utc(bench.clock)
+
+    bench.advance(5)
+    assert bench.runner.active == 1
+    bench.script.running["a"].callback(None)
+
+    assert bench.script.attempts == ["a", "a"]
+    assert bench.catalog.ended == {1: "done"}
 
 
 def test_a_busy_job_is_tried_again_later_and_later_and_never_fails(bench):
