@@ -56,7 +56,7 @@ def _in_savepoint(connection: Connection, call: Callable[[Connection], T]) -> T:
         try:
             savepoint.rollback()
         except DBAPIError as gone:
-            raise _Broken from gone
+            raise _Broken from (error if isinstance(error, DBAPIError) else gone)
         if isinstance(error, DBAPIError):
             raise explain(error) from error
         raise

@@ -1,0 +1,112 @@
+"""Killed at any point of accept, claim and settle, the catalog holds all of it or nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from uuid import UUID
+
+import pytest
+from twisted.internet.task import Clock
+
+from conch_pipe.catalog import Catalog, DirectDatabase
+from conch_pipe.model import State
+from tests.catalog.conftest import Bench, Pump
+
+UPLOAD = "01a3185c-5000-7e3f-869f-9cbbd2e853db"
+
+# A service's life in three steps, over the database with threads; says how far it was told to be done.
+LIVE = f"""
+import sys
+from tests.catalog.conftest import COMPLETED, Bench, Pump
+from conch_pipe.catalog import Database
+from uuid import UUID
+pump = Pump()
+database = Database("sqlite:///" + sys.argv[1], pump.deliver)
+database.open()
+bench = Bench(database, pump)
+bench.accept(bench.upload(id=UUID("{UPLOAD}")))
+print("accepted", flush=True)
+[job] = bench.claim()
+print("claimed", flush=True)
+bench.settle(job, COMPLETED)
+print("settled", flush=True)
+pump.result(database.close())
+"""
+
+# Claims until nothing is left, one job after the other.
+CLAIM = """
+import sys
+from tests.catalog.conftest import COMPLETED, Bench, Pump
+from conch_pipe.catalog import Database
+pump = Pump()
+database = Database("sqlite:///" + sys.argv[1], pump.deliver)
+database.open()
+bench = Bench(database, pump)
+print("ready", flush=True)
+sys.stdin.readline()
+while jobs := bench.claim(2):
+    for job in jobs:
+        assert bench.settle(job, COMPLETED)
+        print(job.subject)
+pump.result(database.close())
+"""
+
+
+def reopened(path):
+    """What the next start finds: the upload's state and the number of jobs alive."""
+    database = DirectDatabase(f"sqlite:///{path}")
+    database.open()
+    pump, catalog = Pump(), Catalog(database, Clock())
+    upload = pump.result(catalog.uploads.get(UUID(UPLOAD)))
+    alive = pump.result(catalog.jobs.waiting()).get("ingest", 0)
+    database.close()
+    return upload and upload.state, alive
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize(
+    ("label", "told", "found"),
+    [
+        ("C5a", [], (None, 0)),
+        ("C5b", [], (None, 0)),
+        ("C5c", [], (None, 0)),
+        ("C6", [], (State.PENDING, 1)),
+        ("P1", ["accepted"], (State.PROCESSING, 1)),
+        ("P9", ["accepted", "claimed"], (State.COMPLETED, 0)),
+    ],
+)
+def test_a_kill_leaves_all_or_nothing(tmp_path, label, told, found):
+    path = tmp_path / "catalog.sqlite"
+    environment = os.environ | {"PIPE_CRASH": label}
+
+    killed = subprocess.run([sys.executable, "-c", LIVE, str(path)], env=environment, capture_output=True, text=True)
+
+    assert (killed.returncode, killed.stdout.split()) == (-9, told), killed.stderr
+    assert reopened(path) == found
+
+
+def test_two_processes_claim_every_job_once(tmp_path):
+    path = tmp_path / "catalog.sqlite"
+    database = DirectDatabase(f"sqlite:///{path}")
+    database.open()
+    bench = Bench(database, Pump())
+    uploads = [bench.accept() for _ in range(100)]
+    database.close()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", CLAIM, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 2
+
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    claimed = Counter(line for process in processes for line in process.communicate()[0].split())
+
+    assert [process.returncode for process in processes] == [0, 0]
+    assert claimed == {str(upload.id): 1 for upload in uploads}
