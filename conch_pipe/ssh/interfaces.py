@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from twisted.conch.interfaces import ISFTPFile, ISFTPServer
+from twisted.cred.credentials import IUsernamePassword
 from zope.interface import Attribute, Interface
 
 # zope interfaces describe methods without self.
@@ -38,12 +39,40 @@ class FileSystemStatus:
     read_only: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end of a connection. The portal's ``login`` gets it as ``mind``."""
+
+    address: str
+    port: int
+    banner: str  # the client's version string, printable ASCII, at most 255 characters
+    session: str  # our id of the connection, 16 hexadecimal digits
+
+
+class IPasswordAttempt(IUsernamePassword):
+    """What a checker gets: user name (1 to 128 bytes) and password (0 to 256 bytes), and where they came from.
+
+    Asked for one at a time on a connection. The checker decides how long a refusal takes. Anything it fails with but
+    UnauthorizedLogin is logged, without the credentials, and refused as well.
+    """
+
+    username: bytes = Attribute("as the client sent it, unchecked but for its length")
+    password: bytes = Attribute("as the client sent it; never to be logged")
+    address: str = Attribute("the peer's")
+    port: int = Attribute("the peer's")
+    banner: str = Attribute("as in Peer")
+    session: str = Attribute("as in Peer")
+
+
 class IPutServer(ISFTPServer):
     """A tree into which files are put. Found by adapting the avatar, as Conch does; one per SFTP channel.
 
     Methods of ISFTPServer keep their meaning and may return a Deferred; ``openFile`` gives an IPutFile and
     ``openDirectory`` an iterable of ``(name, longname, attrs)``, bytes, bytes and a dict with keys ``size``, ``uid``,
     ``gid``, ``permissions``, ``atime``, ``mtime``. Paths come as bytes, unchecked but for their length (1,024).
+
+    Requests about paths come one at a time, in the client's order, and after the CLOSEs before them have ended.
+    ``gotVersion`` is told and its result not used; ``extendedRequest`` is not called.
     """
 
     def posixRename(old: bytes, new: bytes) -> object:
@@ -53,7 +82,10 @@ class IPutServer(ISFTPServer):
         """statvfs@openssh.com: a FileSystemStatus, or a Deferred of one."""
 
     def channelLost(reason: str) -> None:
-        """The SFTP channel is gone; every open file has been aborted already. Called exactly once."""
+        """The SFTP channel is gone; every open file has been aborted already. Called exactly once.
+
+        An ``openFile`` still running then is not cancelled: its file is aborted when it comes.
+        """
 
 
 class IPutFile(ISFTPFile):
@@ -73,11 +105,14 @@ class IPutFile(ISFTPFile):
     def close() -> object:
         """The client closed the file: FXP_CLOSE came, and every write before it is done and was good.
 
-        Called at most once, and never for a lost connection.
+        Called at most once, and never for a lost connection; ``abort`` does not come after it, whatever it says.
         """
 
     def abort(reason: str) -> None:
-        """The file will not be completed: connection lost, channel closed, a write failed. Never fails."""
+        """The file will not be completed: connection lost, channel closed, a write failed. Never fails.
+
+        Called at most once; also while a ``writeChunk`` or ``sync`` is running.
+        """
 
 
 class IConnectionListener(Interface):

@@ -1,0 +1,91 @@
+"""Every bound of the SSH and SFTP server in one frozen value, so that a reader sees what a client can cost us.
+
+Numbers and no behaviour. Sources: research notes on Conch (section 5) and on reliability (section 6.1), which name the
+clients whose needs were measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in bytes, times in seconds, everything else a count.
+
+    :param connections: of one process at a time; idle ones cost 6 KiB each, the bound is file descriptors.
+    :param not_logged_in: connections that have not logged in (sshd: MaxStartups).
+    :param per_address: connections of one IPv4 address or IPv6 /64.
+    :param not_logged_in_per_address: the same, before login.
+    :param login_s: from accept to login; sshd's LoginGraceTime is 120, scripts need under 2, a person 20.
+    :param version_line: with its line end; RFC 4253 section 4.2.
+    :param packet_before_login: an SSH packet's length field; RFC 4253 section 6.1 asks for 35,000.
+    :param packet: the same after login; OpenSSH's PACKET_MAX_SIZE.
+    :param kex_s: a key exchange after login must end in this time (C18).
+    :param rekey_bytes: a peer that starts a key exchange after fewer bytes than this breaks a rule ...
+    :param rekey_breaches: ... and is thrown out after so many times; OpenSSH's RekeyLimit=1M makes 39 in 20 MB.
+    :param lingering_s: after our DISCONNECT the connection is aborted at the latest then (C22).
+    :param auth_failures: wrong passwords on one connection.
+    :param auth_requests: login requests of any kind on one connection, also ``none`` and unsupported methods.
+    :param auth_queue: login requests waiting while one is being checked.
+    :param user_name: longest user name that reaches the checker.
+    :param password: longest password that reaches the checker.
+    :param channels: on one connection; rclone opens 7.
+    :param subsystem_s: from opening a channel to the request for the subsystem.
+    :param window: receive window of a channel; 2 MiB carries 20 MB/s at 100 ms.
+    :param channel_packet: largest data packet we accept on a channel; larger ones gained nothing when measured.
+    :param peer_packet: smallest "maximum packet" of a peer; 1 would make one packet of every byte (C26).
+    :param backlog: replies the peer has not taken, on a channel or during a key exchange; then the end.
+    :param keepalive_s: between our keepalive@openssh.com requests.
+    :param keepalive_misses: intervals without any packet from the peer.
+    :param idle_s: without an SFTP request.
+    :param open_file_s: an open file without a WRITE.
+    :param session_s: longest connection.
+    :param tick_s: how often the four times above are looked at.
+    :param sftp_packet: an SFTP packet's length field; OpenSSH's SFTP_MAX_MSG_LENGTH.
+    :param outstanding: SFTP requests not yet answered; OpenSSH and ssh2 use 64, asyncssh 128.
+    :param handles: open files and folders of one SFTP channel.
+    :param attributes: extended attributes in one ATTRS; the count on the wire goes to 2**32-1.
+    :param path: longest path.
+    :param listing: one READDIR reply is not longer than this by more than one name.
+    :param unfinished: bytes of WRITEs that storage has not taken; above it the window stays shut.
+    :param told: sentences on stderr for one channel.
+    """
+
+    connections: int = 500
+    not_logged_in: int = 50
+    per_address: int = 20
+    not_logged_in_per_address: int = 10
+    login_s: float = 30.0
+    version_line: int = 255
+    packet_before_login: int = 35_000
+    packet: int = 262_144
+    kex_s: float = 30.0
+    rekey_bytes: int = 65_536
+    rekey_breaches: int = 10
+    lingering_s: float = 5.0
+    auth_failures: int = 6
+    auth_requests: int = 20
+    auth_queue: int = 4
+    user_name: int = 128
+    password: int = 256
+    channels: int = 10
+    subsystem_s: float = 30.0
+    window: int = 2 * 2**20
+    channel_packet: int = 32_768
+    peer_packet: int = 1_024
+    backlog: int = 2**20
+    keepalive_s: float = 60.0
+    keepalive_misses: int = 3
+    idle_s: float = 15 * 60.0
+    open_file_s: float = 5 * 60.0
+    session_s: float = 12 * 3600.0
+    tick_s: float = 15.0
+    sftp_packet: int = 262_144
+    outstanding: int = 256
+    handles: int = 32
+    attributes: int = 16
+    path: int = 1_024
+    listing: int = 32_000
+    unfinished: int = 2 * 2**20
+    told: int = 20
