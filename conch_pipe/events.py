@@ -50,6 +50,9 @@ CREDENTIAL_REVOKED = Kind("credential.revoked", "{client_id} was revoked: {sessi
 UPLOAD_BEGUN = Kind("upload.begun", "upload {upload_id}: {client_id} puts {name} into {schema}")
 UPLOAD_REFUSED = Kind("upload.refused", "{client_id}: {name} refused in {schema}: {problem}", LogLevel.warn)
 UPLOAD_ABORTED = Kind("upload.aborted", "upload {upload_id} dropped after {bytes} bytes: {reason}", LogLevel.warn)
+UPLOAD_UNKNOWN = Kind(
+    "upload.unknown", "upload {upload_id}: whether it was recorded is unknown, no answer was given", LogLevel.error
+)
 UPLOAD_STORED = Kind(
     "upload.stored",
     "upload {upload_id}: {name} of {client_id} ({organisation}) into {schema} by {door} from {address}, "

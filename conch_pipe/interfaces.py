@@ -25,9 +25,10 @@ class IIntake(Interface):
     """Takes files from any door. Called by ``sftp`` (and ``web``), implemented in ``intake``."""
 
     def unfinished(name):
-        """Whether a name is a temporary one as clients make them (ruling 2): true or false, never fails.
+        """The final name that a temporary one stands for (ruling 2), or None when it is not a temporary name.
 
-        :param name: a file name as for ``begin``; a true answer asks the door for ``begin(provisional=True)``.
+        :param name: a file name as for ``begin``; an answer asks the door for ``begin(provisional=True)``.
+        :returns: str, never empty, or None. Pure, never fails.
         """
 
     def begin(client, schema, name, *, door, size=None, provisional=False):

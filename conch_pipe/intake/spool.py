@@ -1,0 +1,362 @@
+"""One upload's bytes on local disk until they are committed or dropped.
+
+Bytes are written in place on the reactor's thread, into the page cache. Hashing and fdatasync follow behind in the
+pool: at most one job of each at a time, so that a failed fdatasync is seen by exactly one caller (I26).
+Knows nothing of SFTP or HTTP. Does not decide whether a file is allowed (see admission.py).
+
+The hash is read back from the file rather than from copies of the chunks: 0.70 against 0.93 CPU s/GB, writing
+included, and no memory (2 vCPU EPYC, ext4, Python 3.11, 32 KiB chunks, reads of 256 KiB; spread 3 %).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from conch_pipe.crashpoints import crashpoint
+from conch_pipe.errors import Code, PipeError
+from conch_pipe.intake.extents import Extents, TooScattered
+from conch_pipe.intake.system_errors import refused_by_system
+
+T = TypeVar("T")
+
+ENDS = 64 << 10  # bytes of head and tail that the quick checks get
+READ = 256 << 10  # bytes read at a time for the hash
+HASH_STEP = 4 << 20  # bytes hashed by one job
+
+# How a function is run in another thread: ``functools.partial(deferToThreadPool, reactor, pool)`` with a bounded pool.
+InThread = Callable[..., Deferred[Any]]
+CheckEnds = Callable[[bytes, bytes, int], None]  # head, tail, size; raises PipeError
+
+_log = Logger(namespace="conch_pipe.intake")
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A finished part file: complete, durable and closed."""
+
+    path: Path
+    size: int
+    sha256: bytes
+
+
+def open_spool(folder: Path, upload_id: UUID, in_thread: InThread, *, lag_bytes: int, sync_bytes: int) -> Spool:
+    """Create ``<upload_id>.part``; nothing a client said is part of the path.
+
+    :raises PipeError: NO_SPACE, FAILED.
+    """
+    path = folder / f"{upload_id}.part"
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        raise refused_by_system(error) from error
+    crashpoint("W1")
+    return Spool(path, descriptor, in_thread, lag_bytes, sync_bytes)
+
+
+class Spool:
+    """An open part file. Made by :func:`open_spool`; ends with ``finish`` and ``drop``, or ``drop`` alone.
+
+    ``size`` is the highest offset written; ``lagging`` is True while more than ``lag_bytes`` wait for the pool.
+    """
+
+    def __init__(self, path: Path, descriptor: int, in_thread: InThread, lag_bytes: int, sync_bytes: int) -> None:
+        self.path = path
+        self.size = 0
+        self.lagging = False
+        self.on_failure: Callable[[PipeError], object] | None = None  # told once, of what failed behind the writes
+        self._file: int | None = descriptor
+        self._in_thread = in_thread
+        self._lag_bytes = lag_bytes
+        # No step is longer than the lag allowed: else the door would wait for work that never becomes due.
+        self._hash_step = min(HASH_STEP, lag_bytes)
+        self._sync_step = min(sync_bytes, lag_bytes)
+        self._extents = Extents()
+        self._closed = False
+        self._failed: PipeError | None = None
+        self._written = 0  # bytes ever written, also the same place twice
+        self._wake_at = 1  # value of _written at which _follow looks again; the first write always
+        self._synced = 0  # value of _written that the last good fdatasync covers
+        self._syncing = False
+        self._sha256 = hashlib.sha256()
+        self._hashed = 0  # bytes of the prefix in _sha256
+        self._hash_to = 0  # bytes of the prefix a job has been told to read: they must not change any more
+        self._rehash = False  # they did: only finish hashes, all from the start
+        self._hashing = False
+        self._finishing = False
+        self._ends: list[Deferred[None]] = []  # wait for the end of the next piece of work
+        self._relief: list[Deferred[None]] = []
+
+    # Writing, on the reactor's thread
+
+    def write(self, offset: int, data: Any) -> None:
+        """Store a chunk; chunks may come in any order and may repeat. Not after ``finish`` or ``drop``.
+
+        :raises PipeError: NO_SPACE, FAILED, or INVALID when the chunks are too scattered; the file is useless then.
+        """
+        if self._failed is not None:
+            raise self._failed
+        if self._file is None or self._closed:
+            raise PipeError(Code.CONFLICT, "the file is closed")
+        length = len(data)
+        if not length:
+            return
+        try:
+            done = os.pwrite(self._file, data, offset)
+            if done != length:
+                self._write_rest(memoryview(data), offset, done)
+            self._extents.add(offset, offset + length)
+        except OSError as error:
+            raise self._fail(refused_by_system(error)) from error
+        except TooScattered:
+            raise self._fail(PipeError(Code.INVALID, "too many separate pieces")) from None
+        if offset < self._hash_to:
+            self._rehash = True
+        if offset + length > self.size:
+            self.size = offset + length
+        self._written += length
+        if self._written >= self._wake_at:
+            self._follow()
+
+    def _write_rest(self, data: memoryview, offset: int, done: int) -> None:
+        """The kernel took less than all (a full disk, a signal): go on until it says why."""
+        assert self._file is not None
+        while done < len(data):
+            more = os.pwrite(self._file, data[done:], offset + done)
+            if more == 0:
+                raise OSError(errno.EIO, "wrote nothing")
+            done += more
+
+    @property
+    def hole(self) -> int | None:
+        """Offset of the first byte that is missing below ``size``, or None."""
+        prefix = self._extents.prefix
+        return prefix if prefix < self.size else None
+
+    # Following behind, in the pool
+
+    def _follow(self) -> None:
+        if self._wake_at == 1:
+            crashpoint("W2")
+        self._wake_at = self._written + min(self._hash_step, self._sync_step)
+        if not self._hashing and self._hash_due():
+            self._hashing = True
+            _start(self._hash_behind())
+        if not self._syncing and self._sync_due():
+            self._syncing = True
+            _start(self._sync_behind())
+        self._weigh()
+
+    def _hash_due(self) -> bool:
+        return (
+            not (self._closed or self._failed or self._rehash)
+            and self._extents.prefix - self._hashed >= self._hash_step
+        )
+
+    def _sync_due(self) -> bool:
+        return not (self._closed or self._failed) and self._written - self._synced >= self._sync_step
+
+    async def _hash_behind(self) -> None:
+        try:
+            while self._hash_due():
+                start, end = self._hashed, self._hashed + self._hash_step
+                self._hash_to = end
+                await self._job(_hash, self._file, self._sha256, start, end)
+                self._hashed = end
+                self._weigh()
+        except PipeError as error:
+            self._fail_behind(error)
+        finally:
+            self._hashing = False
+            # A job that ended badly may have fed half of its bytes to the hash.
+            self._rehash = self._rehash or self._hashed != self._hash_to
+            self._tell_end()
+
+    async def _sync_behind(self) -> None:
+        try:
+            while self._sync_due():
+                await self._sync_once()
+                self._weigh()
+        except PipeError as error:
+            self._fail_behind(error)
+        finally:
+            self._syncing = False
+            self._tell_end()
+
+    async def _sync_once(self) -> None:
+        covered = self._written
+        await self._job(_sync, self._file)
+        self._synced = max(self._synced, covered)
+
+    async def sync(self) -> None:
+        """Make what was written so far durable.
+
+        :raises PipeError: NO_SPACE, FAILED; the file is useless then.
+        """
+        wanted = self._written
+        while self._syncing or self._finishing:
+            await self._next_end()
+        if self._failed is not None:
+            raise self._failed
+        if self._file is None or self._synced >= wanted:  # None: finish() has done it
+            return
+        self._syncing = True
+        try:
+            await self._sync_once()
+        except PipeError as error:
+            raise self._fail(error) from error
+        finally:
+            self._syncing = False
+            self._tell_end()
+        self._weigh()
+
+    def _weigh(self) -> None:
+        unhashed = 0 if self._rehash else self._extents.prefix - self._hashed
+        self.lagging = not (self._closed or self._failed) and (
+            unhashed > self._lag_bytes or self._written - self._synced > self._lag_bytes
+        )
+        if not self.lagging and self._relief:
+            relief, self._relief = self._relief, []
+            for waiting in relief:
+                waiting.callback(None)
+
+    def caught_up(self) -> Deferred[None]:
+        """:returns: Deferred[None] that fires when ``lagging`` is False, also because the file is given up."""
+        if not self.lagging:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred(self._relief.remove)
+        self._relief.append(waiting)
+        return waiting
+
+    # The end
+
+    async def finish(self, check: CheckEnds) -> Spooled:
+        """Hash what is left, check the ends, make it durable and close it, in one job. Called once.
+
+        :param check: called in the pool's thread with head, tail and size; what it raises is passed on.
+        :raises PipeError: NO_SPACE, FAILED; whatever happens, ``drop`` is still to be called.
+        """
+        self._closed = True
+        self._weigh()
+        await self._when_idle()
+        if self._failed is not None:
+            raise self._failed
+        if self._rehash:
+            self._sha256, self._hashed = hashlib.sha256(), 0
+        file, self._file = self._file, None
+        # Nothing to sync when the last running one covers all that was written.
+        synced = 0 < self._written == self._synced
+        self._finishing = True
+        try:
+            await self._job(_finish, file, self._sha256, self._hashed, self.size, check, synced)
+        except PipeError as error:
+            raise self._fail(error) from error
+        finally:
+            self._finishing = False
+            self._tell_end()
+        return Spooled(self.path, self.size, self._sha256.digest())
+
+    async def drop(self) -> None:
+        """Close and delete it, as soon as no job uses it. Any number of times, never fails."""
+        self._closed = True
+        self._fail(PipeError(Code.INCOMPLETE, "the upload was dropped"))
+        await self._when_idle()
+        file, self._file = self._file, None
+        await self._in_thread(_remove, file, self.path)
+
+    def _fail(self, error: PipeError) -> PipeError:
+        self._failed = self._failed or error
+        self._weigh()
+        return self._failed
+
+    def _fail_behind(self, error: PipeError) -> None:
+        failed = self._fail(error)
+        if self.on_failure is not None:
+            self.on_failure(failed)
+
+    async def _job(self, function: Callable[..., T], *args: Any) -> T:
+        try:
+            result: T = await self._in_thread(function, *args)
+        except OSError as error:
+            raise refused_by_system(error) from error
+        return result
+
+    async def _when_idle(self) -> None:
+        """Wait until no job uses the descriptor: closed under one, its number could become another file's."""
+        while self._hashing or self._syncing or self._finishing:
+            await self._next_end()
+
+    def _next_end(self) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred()
+        self._ends.append(waiting)
+        return waiting
+
+    def _tell_end(self) -> None:
+        ends, self._ends = self._ends, []
+        for waiting in ends:
+            waiting.callback(None)
+
+
+def _start(work: Coroutine[Deferred[Any], Any, None]) -> None:
+    Deferred.fromCoroutine(work)
+
+
+# What runs in the pool's threads
+
+
+def _hash(file: int, sha256: Any, start: int, end: int) -> None:
+    buffer = memoryview(bytearray(min(READ, end - start)))
+    while start < end:
+        count = os.preadv(file, [buffer[: end - start]], start)
+        if count == 0:
+            raise OSError(errno.EIO, "the part file is shorter than what was written")
+        sha256.update(buffer[:count])
+        start += count
+
+
+def _sync(file: int) -> None:
+    os.fdatasync(file)
+
+
+def _finish(file: int, sha256: Any, hashed: int, size: int, check: CheckEnds, synced: bool) -> None:
+    try:
+        _hash(file, sha256, hashed, size)
+        head = os.pread(file, ENDS, 0)
+        tail = head if size <= ENDS else os.pread(file, ENDS, size - ENDS)
+        check(head, tail, size)
+        if not synced:
+            os.fdatasync(file)
+    except BaseException:
+        _close(file)
+        raise
+    # close() may tell of a write that failed late (NFS, quotas): then nothing is certain.
+    os.close(file)
+    crashpoint("C2")
+
+
+def _close(file: int) -> None:
+    try:
+        os.close(file)
+    except OSError as error:  # the descriptor is gone all the same
+        _log.warn("closing a part file failed: {error}", error=str(error))
+
+
+def _remove(file: int | None, path: Path) -> None:
+    if file is not None:
+        _close(file)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        _log.warn(
+            "part file {file} could not be deleted, the next start will: {error}", file=path.name, error=str(error)
+        )
