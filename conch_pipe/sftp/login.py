@@ -1,0 +1,143 @@
+"""Logging in with client_id and client_secret: who may come in, and that a failure tells nothing.
+
+Unknown client, wrong secret, revoked, too long, odd characters: the same words after the same time. Where connections
+and their limits are is ``ssh``'s matter; what a client may do afterwards is ``session``'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from conch_pipe import events
+from conch_pipe.errors import PipeError
+from conch_pipe.interfaces import ICredentials, IEvents
+from conch_pipe.model import Client, Credential, Peer, utc
+from conch_pipe.sftp.secrets import SecretChecks
+from conch_pipe.sftp.throttle import Throttle
+from conch_pipe.ssh.interfaces import IPasswordAttempt
+
+FLOOR_S = 1.0  # a failure is answered no sooner
+JITTER_S = 0.2
+CLIENT_DELAY_S = 5.0  # a whole delay would be a lock: logins have a deadline
+_CLIENT_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
+
+
+@implementer(ICredentialsChecker)
+class Login:
+    """Checks an ssh.interfaces.IPasswordAttempt.
+
+    :param credentials: an ICredentials; asked once per login.
+    :param checks: compares secrets.
+    :param disconnect: ends a connection that cannot be told yes or no now: session id and text for the client.
+    :param free: failures of one account or address in a minute before answers are slowed down.
+    :param longest_s: the longest such delay of an address.
+    """
+
+    credentialInterfaces = (IPasswordAttempt,)
+    _log = Logger(namespace="conch_pipe.sftp")
+
+    def __init__(
+        self,
+        credentials: ICredentials,
+        checks: SecretChecks,
+        events: IEvents,
+        clock: IReactorTime,
+        disconnect: Callable[[str, str], None],
+        *,
+        free: int = 10,
+        longest_s: float = 30.0,
+    ) -> None:
+        self._credentials: Any = credentials
+        self._checks = checks
+        self._events = events
+        self._clock = clock
+        self._disconnect = disconnect
+        self._addresses = Throttle(clock.seconds, free=free, longest_s=longest_s)
+        self._clients = Throttle(clock.seconds, free=free, longest_s=min(longest_s, CLIENT_DELAY_S))
+        self._key = os.urandom(32)
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        """See ICredentialsChecker.
+
+        :returns: Deferred of a model.Client; fails with UnauthorizedLogin whatever was wrong. When nobody could tell
+            (too many checks wait, the catalog cannot be asked) the connection is ended with a text first.
+        """
+        peer = Peer(credentials.address, credentials.port, credentials.banner, credentials.session)
+        return Deferred.fromCoroutine(self._decide(credentials, peer))
+
+    async def _decide(self, given: Any, peer: Peer) -> Client:
+        try:
+            return await self._login(given, peer)
+        except PipeError as error:
+            self._log.warn("a login from {address} was put off: {problem}", address=peer.address, problem=str(error))
+            self._events.note(events.SESSION_REFUSED, address=peer.address, reason=error.message)
+            self._disconnect(peer.session, error.message)
+            raise UnauthorizedLogin("try again later") from error
+
+    async def _login(self, given: Any, peer: Peer) -> Client:
+        username = bytes(given.username)
+        client_id = username.decode() if _CLIENT_ID.fullmatch(username) else ""
+        credential: Credential | None = await self._credentials.find(client_id) if client_id else None
+
+        # A secret proven minutes ago waits for nobody else's failures.
+        if not self._checks.known(credential, given.password):
+            account = self._account(username)
+            delay = max(self._addresses.delay(peer.address), self._clients.delay(account))
+            await self._until(self._clock.seconds() + delay)
+            earliest = self._clock.seconds() + FLOOR_S + self._jitter(username)
+            if not await self._checks.check(credential, given.password):
+                self._addresses.failed(peer.address)
+                self._clients.failed(account)
+                self._tell_failed(peer, credential)
+                await self._until(earliest)
+                raise UnauthorizedLogin("login failed")
+
+        assert credential is not None
+        return self._welcome(credential, peer)
+
+    def _welcome(self, credential: Credential, peer: Peer) -> Client:
+        remembered = self._credentials.logged_in(credential.client_id, utc(self._clock))
+        remembered.addErrback(self._not_remembered)
+        return Client(credential.client_id, credential.organisation, frozenset(credential.schemas), peer)
+
+    def _not_remembered(self, failure: Failure) -> None:
+        failure.trap(PipeError)
+        self._log.warn("the time of a login was not recorded: {problem}", problem=str(failure.value))
+
+    def _tell_failed(self, peer: Peer, credential: Credential | None) -> None:
+        # The name that was tried is not told unless it is one of ours: people type secrets into it.
+        self._events.note(
+            events.LOGIN_FAILED,
+            address=peer.address,
+            banner=peer.banner,
+            session=peer.session,
+            client_id=credential.client_id if credential is not None else "",
+            reason="unknown" if credential is None else "revoked" if credential.revoked_at is not None else "secret",
+        )
+
+    async def _until(self, at: float) -> None:
+        left = at - self._clock.seconds()
+        if left > 0:
+            await deferLater(self._clock, left)
+
+    def _account(self, username: bytes) -> str:
+        # Hashed, so that long and odd names cost no memory and lie nowhere in clear.
+        return hashlib.blake2b(username, digest_size=16, key=self._key).hexdigest()
+
+    def _jitter(self, username: bytes) -> float:
+        # The same for the same name: averaging over many tries gains nothing.
+        return JITTER_S * hmac.digest(self._key, username, "sha256")[0] / 256

@@ -1,0 +1,183 @@
+"""The SFTP door as a Twisted service: listens, watches, drains. Puts the room together, decides nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from twisted.application.service import Service
+from twisted.conch.ssh.keys import Key
+from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+
+from conch_pipe.interfaces import ICredentials, IEvents, IIntake, IUploads
+from conch_pipe.sftp.listener import ConnectionEvents
+from conch_pipe.sftp.login import Login
+from conch_pipe.sftp.realm import PutRealm
+from conch_pipe.sftp.secrets import COST, SecretChecks
+from conch_pipe.sftp.visits import Visits
+from conch_pipe.sftp.watch import Watch
+from conch_pipe.ssh.factory import PutFactory
+from conch_pipe.ssh.interfaces import FileSystemStatus
+from conch_pipe.ssh.limits import Limits
+
+_LOOK_S = 0.25
+
+
+class Threads(Protocol):
+    """Where bcrypt runs: see secrets.HashThreads."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def __call__(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Numbers of this room; those of the wire are in ssh.limits.
+
+    :param connections_per_client: logged-in connections of one client_id.
+    :param failures_per_minute: failed logins of an account or address in a minute that cost nothing.
+    :param longest_delay_s: of a slowed-down answer; below the login deadline, or it would lock addresses out.
+    :param files_remembered: files one connection is shown in its listings.
+    :param elsewhere_s: seconds for which STAT on another connection of the client knows an upload.
+    :param leftover_s: seconds a complete file waits under its temporary name for RENAME.
+    :param hash_threads: bcrypt checks at a time.
+    :param hash_cost: bcrypt cost of stored secrets.
+    """
+
+    connections_per_client: int = 10
+    failures_per_minute: int = 10
+    longest_delay_s: float = 20.0
+    files_remembered: int = 5000
+    elsewhere_s: float = 600.0
+    leftover_s: float = 600.0
+    hash_threads: int = 1
+    hash_cost: int = COST
+
+
+class SFTPService(Service):
+    """Listens for partners.
+
+    :param endpoint: where; its ``listen`` must answer at once, as Twisted's own do.
+    :param host_keys: private Ed25519 and RSA keys.
+    :param threads: where bcrypt runs; started and stopped with the service.
+    :param disk: gives the spool's numbers for statvfs.
+    """
+
+    name = "sftp"  # type: ignore[assignment]  # twisted declares None
+
+    def __init__(
+        self,
+        endpoint: IStreamServerEndpoint,
+        host_keys: Sequence[Key],
+        *,
+        intake: IIntake,
+        uploads: IUploads,
+        credentials: ICredentials,
+        events: IEvents,
+        clock: IReactorTime,
+        threads: Threads,
+        disk: Callable[[], FileSystemStatus],
+        limits: Limits,
+        rules: Rules,
+    ) -> None:
+        self._endpoint: Any = endpoint
+        self._clock = clock
+        self._threads = threads
+        self.visits = Visits(
+            clock,
+            self._disconnect,
+            per_client=rules.connections_per_client,
+            remembered=rules.files_remembered,
+            keep_s=rules.elsewhere_s,
+            leftover_s=rules.leftover_s,
+        )
+        login = Login(
+            credentials,
+            SecretChecks(clock, threads, threads=rules.hash_threads, cost=rules.hash_cost),
+            events,
+            clock,
+            self._disconnect,
+            free=rules.failures_per_minute,
+            longest_s=rules.longest_delay_s,
+        )
+        realm = PutRealm(self.visits, intake, uploads, events, disk)
+        listener = ConnectionEvents(self.visits, events)
+        self._factory = PutFactory(Portal(realm, [login]), host_keys, listener, clock, limits)
+        self._watch = Watch(self.visits, credentials, events, clock)
+        self._port: IListeningPort | None = None
+        self._drain_by: float | None = None
+
+    @property
+    def port(self) -> int:
+        """The TCP port in use.
+
+        :raises RuntimeError: not listening.
+        """
+        if self._port is None:
+            raise RuntimeError("the SFTP service is not listening")
+        address: Any = self._port.getHost()
+        return int(address.port)
+
+    def startService(self) -> None:
+        """Listen; an address that cannot be had stops the start.
+
+        :raises twisted.internet.error.CannotListenError: somebody else has the port.
+        """
+        failures: list[Failure] = []
+        self._endpoint.listen(self._factory).addCallbacks(self._listening, failures.append)
+        for failure in failures:
+            failure.raiseException()
+        self._threads.start()
+        self._watch.start()
+        super().startService()
+
+    def stopService(self) -> Deferred[None]:
+        """End all connections and stop; :meth:`drain` before it lets running puts finish."""
+        return Deferred.fromCoroutine(self._stop())
+
+    def drain(self, seconds: float) -> Deferred[None]:
+        """Take no new connections, logins and files; end all connections once no put is running.
+
+        :param seconds: how long running puts may take at most.
+        :returns: Deferred that fires when no connection is left.
+        """
+        return Deferred.fromCoroutine(self._drain(seconds))
+
+    def _listening(self, port: IListeningPort) -> None:
+        self._port = port
+
+    async def _stop(self) -> None:
+        await self._drain(0)
+        self._watch.stop()
+        if self.running:
+            super().stopService()
+            self._threads.stop()
+
+    async def _drain(self, seconds: float) -> None:
+        by = self._clock.seconds() + seconds
+        self._drain_by = by if self._drain_by is None else min(by, self._drain_by)
+        self.visits.draining = True
+        port, self._port = self._port, None
+        if port is not None:
+            await maybeDeferred(port.stopListening)
+        for connection in self._factory.live():
+            if not connection.avatar_known:
+                connection.sendDisconnect(DISCONNECT_BY_APPLICATION, b"shutting down")
+        while self.visits.running() and self._clock.seconds() < self._drain_by:
+            await deferLater(self._clock, _LOOK_S)
+        self._factory.end_all()
+        await self._factory.drain()
+
+    def _disconnect(self, session: str, text: str) -> None:
+        for connection in self._factory.live():
+            if connection.peer.session == session:
+                connection.sendDisconnect(DISCONNECT_BY_APPLICATION, text)

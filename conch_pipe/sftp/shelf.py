@@ -1,0 +1,203 @@
+"""What a client has put lately: each file from its OPEN until it is forgotten, over all connections of the client.
+
+Answers STAT and listings, and holds temporary names until they are renamed. In memory only: an accepted upload's
+record is in the catalog, and forgetting one here loses nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+
+from conch_pipe.interfaces import IUpload
+
+Key = tuple[str, str]  # schema, name
+
+SHELF_LENGTH = 10_000  # files remembered per client over all connections; the catalog answers for older ones
+
+
+class State(enum.Enum):
+    """Where a file that is being put stands."""
+
+    WRITING = "writing"
+    CLOSING = "closing"  # CLOSE came, not answered yet
+    WAITING = "waiting"  # complete under a temporary name, until RENAME or REMOVE
+    NAMING = "naming"  # RENAME came, not answered yet
+    DONE = "done"  # accepted: nothing takes it away any more
+    GONE = "gone"  # refused, dropped or cut: STAT must say so, else paramiko takes an older version for this one
+
+
+_SETTLED = frozenset({State.WRITING, State.WAITING, State.DONE, State.GONE})
+_FINAL = frozenset({State.DONE, State.GONE})
+
+
+class Put:
+    """One file as STAT, listings, RENAME and REMOVE see it.
+
+    :param upload: an IUpload; None for a name that is to look absent.
+    :param temporary: the name is not the final one.
+    :param clock: gives POSIX time in seconds.
+    """
+
+    __slots__ = ("key", "temporary", "state", "at", "_upload", "_size", "_clock", "_waiting")
+
+    def __init__(self, key: Key, upload: IUpload | None, *, temporary: bool, clock: Callable[[], float]) -> None:
+        self.key = key
+        self.temporary = temporary
+        self.state = State.WRITING if upload is not None else State.GONE
+        self.at = clock()
+        self._upload: Any = upload  # None once nothing can happen to it any more
+        self._size = 0
+        self._clock = clock
+        self._waiting: list[Deferred[None]] = []
+
+    @property
+    def size(self) -> int:
+        """Bytes: so far while it is written, then for good."""
+        return self._size if self._upload is None else int(self._upload.size)
+
+    @property
+    def running(self) -> bool:
+        """True while a client may still make an upload of it."""
+        return self.state not in _FINAL
+
+    def settled(self) -> Deferred[None]:
+        """Fires when no CLOSE or RENAME of it is under way; requests may be pipelined behind one."""
+        if self.state in _SETTLED:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        return waiting
+
+    def expect(self, size: int) -> None:
+        """The client declared the final size; 0 before the first byte only empties a file that is empty already."""
+        if self.state is State.WRITING and (size or self.size):
+            self._upload.expect(size)
+
+    async def close(self) -> None:
+        """The client closed the file.
+
+        :raises PipeError: it was refused, and is gone.
+        """
+        self._to(State.CLOSING)
+        try:
+            done = await self._upload.finish()
+            if done is None:
+                self._to(State.WAITING)
+            else:
+                self._done(done.bytes)
+        finally:
+            if self.state is State.CLOSING:
+                self._failed()
+
+    async def rename(self, key: Key) -> None:
+        """Accept a file that waits under a temporary name.
+
+        :param key: its final name, in the same schema.
+
+        :raises PipeError: it was refused, and is gone.
+        """
+        self._to(State.NAMING)
+        try:
+            done = await self._upload.commit(key[1])
+            self.key = key
+            self._done(done.bytes)
+        finally:
+            if self.state is State.NAMING:
+                self._failed()
+
+    def drop(self, why: str) -> None:
+        """Drop the bytes, unless the file is accepted or about to be.
+
+        :param why: one short sentence for the event.
+        """
+        if self.state in (State.WRITING, State.WAITING):
+            self._failed(why)
+
+    def lost(self) -> None:
+        """The upload is refused or dropped already; what is left is to say so."""
+        self._upload = None
+        self._size = 0
+        self._to(State.GONE)
+
+    def _failed(self, why: str = "refused") -> None:
+        upload = self._upload
+        self.lost()
+        upload.abort(why)  # after a refusal it does nothing; after anything unexpected the bytes must go too
+
+    def _done(self, size: int) -> None:
+        self._upload = None
+        self._size = size
+        self.temporary = False
+        self._to(State.DONE)
+
+    def _to(self, state: State) -> None:
+        self.state = state
+        self.at = self._clock()
+        if state in _SETTLED:
+            waiting, self._waiting = self._waiting, []
+            for one in waiting:
+                one.callback(None)
+
+
+class Shelf:
+    """The files of one client, the newest of each name.
+
+    :param clock: gives POSIX time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._puts: dict[Key, Put] = {}
+
+    def __len__(self) -> int:
+        return len(self._puts)
+
+    def __iter__(self) -> Iterator[Put]:
+        return iter(self._puts.values())
+
+    def find(self, key: Key) -> Put | None:
+        """The newest file put under this name; perhaps GONE."""
+        return self._puts.get(key)
+
+    def add(self, put: Put) -> None:
+        """A new version under its name; one that waited there for its final name is dropped."""
+        before = self._puts.pop(put.key, None)
+        if before is not None and before.state is State.WAITING:
+            before.drop("put again under the same temporary name")
+        self._puts[put.key] = put
+        while len(self._puts) > SHELF_LENGTH:
+            oldest = next((one for one in self._puts.values() if not one.running), None)
+            if oldest is None:
+                break
+            del self._puts[oldest.key]
+
+    def renamed(self, put: Put, old: Key) -> None:
+        """A file got its final name; the temporary one is free again."""
+        if self._puts.get(old) is put:
+            del self._puts[old]
+        self.add(put)
+
+    def waits_for(self, key: Key) -> bool:
+        """Whether a complete temporary file is about to take this name: ``a.csv.filepart`` for ``a.csv``."""
+        schema, name = key
+        return any(
+            put.state is State.WAITING and put.key[0] == schema and name in put.key[1] for put in self._puts.values()
+        )
+
+    def sweep(self, keep_s: float, leftover_s: float) -> None:
+        """Forget what ended more than ``keep_s`` ago; drop what waited longer than ``leftover_s`` for its name."""
+        now = self._clock()
+        for put in list(self._puts.values()):
+            if put.state is State.WAITING and now - put.at >= leftover_s:
+                put.drop("never renamed to a final name")
+            elif not put.running and now - put.at >= keep_s:
+                del self._puts[put.key]
+
+    def clear(self) -> None:
+        """The client's last connection is gone: nobody is left to rename anything."""
+        for put in list(self._puts.values()):
+            put.drop("the session ended before it was renamed to a final name")

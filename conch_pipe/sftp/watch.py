@@ -1,0 +1,66 @@
+"""Looks every few seconds whether those who are here may still be: revocation ends open sessions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from conch_pipe import events
+from conch_pipe.errors import PipeError
+from conch_pipe.interfaces import ICredentials, IEvents
+from conch_pipe.sftp.visits import Visits
+
+EVERY_S = 2.0  # promised is: within 5 s
+
+
+class Watch:
+    """Asks the catalog about the clients with open sessions, and forgets what is old.
+
+    :param credentials: an ICredentials.
+    """
+
+    _log = Logger(namespace="conch_pipe.sftp")
+
+    def __init__(self, visits: Visits, credentials: ICredentials, events: IEvents, clock: IReactorTime) -> None:
+        self._visits = visits
+        self._credentials: Any = credentials
+        self._events = events
+        self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.look()))
+        self._loop.clock = clock
+
+    def start(self) -> None:
+        """Look from now on."""
+        self._loop.start(EVERY_S, now=False).addErrback(self._again)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._loop.running:
+            self._loop.stop()
+
+    def _again(self, failure: Failure) -> None:
+        # A watch that ended unnoticed would leave revoked sessions open for ever.
+        self._log.failure("looking for revocations failed, going on", failure=failure)
+        self.start()
+
+    async def look(self) -> None:
+        """One look; a catalog that cannot answer ends nobody's session."""
+        self._visits.sweep()
+        here = self._visits.client_ids()
+        if not here:
+            return
+        try:
+            active = await self._credentials.active(here)
+        except PipeError as error:
+            self._log.warn("revocations could not be looked up: {problem}", problem=str(error))
+            return
+        for credential in active.values():
+            self._visits.refresh(credential)
+        for client_id in set(here) - set(active):
+            ended = self._visits.end(client_id, "your credential was revoked")
+            if ended:
+                self._events.note(events.CREDENTIAL_REVOKED, client_id=client_id, sessions=ended)
