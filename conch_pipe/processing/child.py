@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 from conch_pipe.errors import Code, PipeError
 
-LINE_BYTES = 1 << 20  # the longest document, either way
+LINE_BYTES = 4 << 20  # the longest document, either way; a schema file of 1 MiB, escaped, is in a request
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 

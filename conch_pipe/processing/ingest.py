@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from twisted.internet.defer import Deferred
@@ -20,6 +20,7 @@ from twisted.internet.threads import deferToThread
 from conch_pipe import events
 from conch_pipe.crashpoints import crashpoint
 from conch_pipe.errors import Code, PipeError
+from conch_pipe.formats.schema import Schema, SchemaBook
 from conch_pipe.interfaces import IEvents, IObjects, IUploads, IWarehouse, IWorkers
 from conch_pipe.model import Job, Outcome, Problem, State, Upload, Verdict, utc
 
@@ -28,22 +29,12 @@ FINAL = frozenset({State.COMPLETED, State.FAILED})
 SHUT_S = 5.0  # after the warehouse was found busy, files are not even checked
 
 
-class Schemas(Protocol):
-    """What is needed of formats.schema.SchemaBook."""
-
-    def get(self, name: str) -> Any:
-        """The schema, or None."""
-
-    def text(self, name: str) -> str | None:
-        """The schema file as it was read."""
-
-
 def stages(
     objects: IObjects,
     warehouse: IWarehouse,
     workers: IWorkers,
     uploads: IUploads,
-    schemas: Schemas,
+    schemas: SchemaBook,
     folder: Path,
     events: IEvents,
     clock: IReactorTime,
@@ -66,6 +57,7 @@ class _Work:
     """One attempt at one upload."""
 
     upload: Upload
+    schema: Schema  # one for the whole attempt: the book may be refreshed meanwhile
     folder: Path  # of this attempt only: a cancelled one may still be writing into its own
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -82,7 +74,7 @@ class Ingest:
     warehouse: IWarehouse
     workers: IWorkers
     uploads: IUploads
-    schemas: Schemas
+    schemas: SchemaBook
     folder: Path
     events: IEvents
     clock: IReactorTime
@@ -100,7 +92,10 @@ class Ingest:
         if upload.state in FINAL:
             return Outcome(done=True, reason=f"the upload is {upload.state.value} already")
         self._expect_warehouse()
-        work = _Work(upload, self.folder / f"{upload.id}.{job.fence}")
+        schema = self.schemas.get(upload.schema)
+        if schema is None:
+            raise PipeError(Code.NOT_FOUND, f"the schema {upload.schema} does not exist any more")
+        work = _Work(upload, schema, self.folder / f"{upload.id}.{job.fence}")
         work.seconds["wait"] = self._since(upload)
         work.folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -115,17 +110,14 @@ class Ingest:
     async def _check(self, work: _Work) -> Verdict:
         """Let a worker write the good rows to Parquet and say what is wrong with the others."""
         upload = work.upload
-        text = self.schemas.text(upload.schema)
-        if text is None:
-            raise PipeError(Code.NOT_FOUND, f"the schema {upload.schema} does not exist any more")
         raw = await self._fetch(upload)
         crashpoint("P2")
         started = self.clock.seconds()
         found = await self.workers.call(
             CHECK,
             {
-                "schema_text": text,
-                "schema_name": upload.schema,
+                "schema_text": work.schema.text,
+                "schema_name": work.schema.name,
                 "path": str(raw),
                 "name": upload.name,
                 "sha256": upload.sha256,
@@ -150,9 +142,8 @@ class Ingest:
 
     async def _load(self, work: _Work) -> int:
         started = self.clock.seconds()
-        schema = self.schemas.get(work.upload.schema)
         try:
-            rows: int = await self.warehouse.load(schema, work.upload, work.parquet)
+            rows: int = await self.warehouse.load(work.schema, work.upload, work.parquet)
         except PipeError as error:
             if error.code is Code.BUSY:
                 self._shut_until = self.clock.seconds() + SHUT_S

@@ -41,8 +41,8 @@ def failure_delay(failures: int) -> float:
 
 
 def restart_delay(deaths: int) -> float:
-    """Seconds before the ``deaths``-th dead worker in a row, from 1, is replaced: 0, 0.2, 0.4 … 10."""
-    return 0.0 if deaths <= 1 else min(10.0, 0.1 * 2 ** min(deaths - 1, 10))
+    """Seconds before the ``deaths``-th dead worker in a row, from 1, is replaced: 0, 0.2, 0.4 … 5."""
+    return 0.0 if deaths <= 1 else min(5.0, 0.1 * 2 ** min(deaths - 1, 10))
 
 
 def after(error: Exception, failures: int, waits: int) -> Step:

@@ -133,6 +133,7 @@ class Workers:
             self._queue.remove(call)
         for worker in self._workers:
             if worker.call is call:
+                worker.call = None  # its Deferred fires with CancelledError, not again with the worker's end
                 worker.kill("its call was cancelled", wanted=True)
 
     def _dispatch(self) -> None:

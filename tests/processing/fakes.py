@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -234,17 +234,22 @@ class MemoryWorkers:
             return fail(error)
 
 
+@dataclass(frozen=True)
+class FakeSchema:
+    """What the chain needs of a schema."""
+
+    name: str
+    text: str
+
+
 class Book:
-    """Schemas by name."""
+    """Schemas by name, from their texts."""
 
     def __init__(self, **texts: str) -> None:
         self.texts = texts
 
-    def get(self, name: str) -> Any:
-        return self.texts.get(name)
-
-    def text(self, name: str) -> str | None:
-        return self.texts.get(name)
+    def get(self, name: str) -> FakeSchema | None:
+        return FakeSchema(name, self.texts[name]) if name in self.texts else None
 
 
 def upload_of(clock: Clock, **fields: Any) -> Upload:

@@ -84,7 +84,7 @@ def garble(arguments: dict) -> dict:
 def flood(arguments: dict) -> dict:
     for descriptor in range(3, 16):
         try:
-            for _ in range(40):
+            for _ in range(100):
                 os.write(descriptor, b"x" * 65536)
         except OSError:
             continue
@@ -123,3 +123,23 @@ def burn(arguments: dict) -> dict:
     while time.process_time() < end:
         pass
     return {}
+
+
+def check(arguments: dict) -> dict:
+    """A small ``check_file``: the file's text says what happens, else each line is a good row."""
+    path = Path(arguments["path"])
+    text = path.read_text()
+    if text in ("abort", "crash"):
+        return {"abort": abort, "crash": crash}[text](arguments)
+    seen = path.with_name(path.name + ".seen")
+    if text == "slow once" and not seen.exists():
+        seen.write_text(str(os.getpid()))
+        time.sleep(0.5)
+    Path(arguments["parquet"]).write_text(text)
+    return {
+        "rows": len(text.splitlines()),
+        "rejected": 0,
+        "accepted": True,
+        "problems": [],
+        "problem_count": 0,
+    }

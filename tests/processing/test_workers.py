@@ -158,7 +158,7 @@ async def test_cpu_seconds_are_counted_for_each_call(pool):
     workers = pool.start(1, cpu_s=1)
     first = (await run(workers, "pid"))["pid"]
 
-    for _ in range(6):
+    for _ in range(4):
         await run(workers, "burn", seconds=0.35)
 
     assert (await run(workers, "pid"))["pid"] == first
@@ -206,7 +206,7 @@ async def test_what_a_function_prints_goes_to_the_log_and_not_into_the_protocol(
         ("divide", {}, Code.FAILED, "internal error"),
         ("unsendable", {}, Code.FAILED, "internal error"),
         ("absent", {}, Code.FAILED, "internal error"),
-        ("long", {"bytes": 2 << 20}, Code.FAILED, "internal error"),
+        ("long", {"bytes": 5 << 20}, Code.FAILED, "internal error"),
     ],
 )
 @pytest_twisted.ensureDeferred
@@ -225,9 +225,18 @@ async def test_an_exception_crosses_the_pipe_and_the_worker_lives(pool, name, ar
 async def test_arguments_too_long_for_the_pipe_are_refused_at_once(pool):
     workers = pool.start(1)
 
-    error = await failing(run(workers, "echo", text="x" * (1 << 20)))
+    error = await failing(run(workers, "echo", text="x" * (4 << 20)))
 
     assert error.code is Code.FAILED
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_megabyte_crosses_the_pipe_both_ways(pool):
+    """The largest schema file does, as a request."""
+    workers = pool.start(1)
+    text = 'column = "é"\n' * 80_000
+
+    assert await run(workers, "echo", text=text) == {"text": text}
 
 
 @pytest_twisted.ensureDeferred
@@ -296,6 +305,7 @@ async def test_stop_fails_what_is_waiting_and_reaps_all(pool):
 @pytest_twisted.ensureDeferred
 async def test_cancelling_a_call_frees_its_worker(pool):
     workers = pool.start(1)
+    await run(workers, "echo")
     running = run(workers, "sleep", seconds=30)
     queued = run(workers, "sleep", seconds=30)
     for call in (running, queued):
