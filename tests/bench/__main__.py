@@ -21,9 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="+", choices=[*NAMES, "all"], metavar="NAME", help=", ".join((*NAMES, "all")))
     parser.add_argument("--rounds", type=int, default=0, help="rounds of each server (each bench has its own default)")
-    parser.add_argument(
-        "--folder", type=Path, help="where servers keep their files; the default is the temporary folder"
-    )
+    parser.add_argument("--folder", type=Path, help="where servers keep their files (default: the temporary folder)")
     asked = parser.parse_args()
     names = NAMES if "all" in asked.names else asked.names
     with tempfile.TemporaryDirectory(prefix="pipe-sftp-bench-", dir=asked.folder) as base:

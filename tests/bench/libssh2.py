@@ -1,4 +1,4 @@
-"""The least SFTP client there is, for counting sessions: libssh2 (curl's) through ctypes, so that it costs little itself.
+"""The least SFTP client there is, for counting sessions: libssh2 (curl's) through ctypes; it costs little itself.
 
 Blocking; ctypes gives the interpreter's lock back during every call, so several threads run at once.
 """

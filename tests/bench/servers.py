@@ -127,7 +127,7 @@ class Sshd(Server):
 
     def start(self) -> None:
         self.port = free_port()
-        for key in ("host", "client"):
+        for key in ("host_key", "login_key"):
             subprocess.run(
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / key)],
                 check=True, stdin=subprocess.DEVNULL,
@@ -135,8 +135,8 @@ class Sshd(Server):
         (self.folder / "files" / SCHEMA).mkdir(parents=True)
         config = self.folder / "sshd_config"
         config.write_text(
-            f"Port {self.port}\nListenAddress {self.host}\nHostKey {self.folder}/host\nPidFile none\n"
-            f"AuthorizedKeysFile {self.folder}/client.pub\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
+            f"Port {self.port}\nListenAddress {self.host}\nHostKey {self.folder}/host_key\nPidFile none\n"
+            f"AuthorizedKeysFile {self.folder}/login_key.pub\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
             f"PermitRootLogin prohibit-password\nLogLevel ERROR\nMaxStartups 1000\n"
             f"Subsystem sftp internal-sftp -d {self.folder}/files\n"
         )
@@ -164,7 +164,7 @@ class Sshd(Server):
         return [], {}
 
     def options(self) -> list[str]:
-        return ["-i", str(self.folder / "client"), "-oIdentitiesOnly=yes"]
+        return ["-i", str(self.folder / "login_key"), "-oIdentitiesOnly=yes"]
 
 
 class AsyncsshServer(Server):

@@ -31,7 +31,7 @@ class Watch:
         self.waited = 0.0
         self.stack = ""
         self.thread = threading.get_ident()
-        self.schedstat = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat").open()
+        self.schedstat = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
 
     def start(self) -> None:
         """Called by the reactor when it runs."""
@@ -59,8 +59,7 @@ class Watch:
 
     def _waited(self) -> float:
         """Seconds this thread was ready to run but had no core."""
-        self.schedstat.seek(0)
-        return int(self.schedstat.read().split()[1]) / 1e9
+        return int(self.schedstat.read_text().split()[1]) / 1e9
 
     def _look(self) -> None:
         while True:

@@ -54,6 +54,7 @@ class Service:
         self.config = Path()
         self.fingerprint = ""
         self.login = Login("", "", "")
+        self.schemas = ("orgShifts", "orgTransactionDetail", "orgTransactions")
 
     def init(self) -> Service:
         """``conch-pipe init``: configuration, host keys, schemas, a demo organisation with a credential."""
@@ -66,7 +67,7 @@ class Service:
     def start(self, program: Sequence[str] | None = None, ready_s: float = READY_S) -> Service:
         """Start it and wait until ``status`` tells its port.
 
-        :param program: what runs instead of ``python -m twisted.scripts.twistd``-alike, up to the plugin's name.
+        :param program: what runs instead of ``twistd -n --pidfile=``.
         """
         command = [*(program or (str(BIN / "twistd"), "-n", "--pidfile=")), "pipe-sftp", "--config", str(self.config)]
         with self.log.open("ab") as log:
@@ -77,12 +78,9 @@ class Service:
         while True:
             assert self.process.poll() is None, f"the service ended with {self.process.returncode}:\n{self.log_text()}"
             with contextlib.suppress(subprocess.CalledProcessError):
-                status = json.loads(self.command("status", "--json"))
-                if status.get("ssh_port"):
-                    self.port = status["ssh_port"]
-                    return self
+                self.port = json.loads(self.command("status", "--wait", "5", "--json"))["ssh_port"]
+                return self
             assert time.monotonic() < deadline, f"not ready after {ready_s} s:\n{self.log_text()}"
-            time.sleep(0.1)
 
     def stop(self, *, expect: int = 0) -> None:
         """SIGTERM, then: did it end as it should, and is no secret anywhere?
@@ -154,9 +152,16 @@ class Service:
         said = self.command("schema", "sample", schema, "--rows", str(rows), "--format", form, "--json")
         return json.loads(said)["text"]
 
+    def other_organisation(self) -> Login:
+        """Make another organisation with the same schemas, and a credential of it."""
+        name = f"other-{len(self.secrets)}"
+        schemas = [word for schema in self.schemas for word in ("--schema", schema)]
+        self.command("org", "create", name, *schemas, "--json")
+        return self._given_out(json.loads(self.command("credential", "create", name, "--json", gives_secret=True)))
+
     def uploads(self) -> list[dict[str, Any]]:
-        """All records, newest first or last as the command has it."""
-        return json.loads(self.command("upload", "list", "--json"))
+        """All records."""
+        return json.loads(self.command("upload", "list", "--limit", "100000", "--json"))
 
     def named(self, *names: str) -> list[dict[str, Any]]:
         """The records of these file names."""
