@@ -25,8 +25,8 @@ _NO_OLD_SCP = "This server takes files over SFTP only; old scp does not work her
 
 # Clients that show a bare "Failure" or "Permission denied" in place of our text, but print what comes on stderr.
 SHOWS_STDERR = (
-    # sftp.c and scp.c print fx2txt(status) only; ssh copies extended data to its stderr (run: 9.2p1, psftp next).
-    "SSH-2.0-OpenSSH_",
+    "SSH-2.0-OpenSSH_",  # sftp and scp 9.2p1 (run): fx2txt(status) only; their ssh copies extended data to stderr
+    "SSH-2.0-PuTTY_",  # psftp and pscp 0.78 (run): "error while writing: failure"; stderr is printed
 )
 _SENTENCE = 200
 

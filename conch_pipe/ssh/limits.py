@@ -23,7 +23,8 @@ class Limits:
     :param packet: the same after login; OpenSSH's PACKET_MAX_SIZE.
     :param kex_s: a key exchange after login must end in this time (C18).
     :param rekey_bytes: a peer that starts a key exchange after fewer bytes than this breaks a rule ...
-    :param rekey_breaches: ... and is thrown out after so many times; OpenSSH's RekeyLimit=1M makes 39 in 20 MB.
+    :param rekey_breaches: ... and is thrown out after so many times; OpenSSH 9.2 with RekeyLimit=200K starts one every
+        34 KB (run).
     :param lingering_s: after our DISCONNECT the connection is aborted at the latest then (C22).
     :param auth_failures: wrong passwords on one connection.
     :param auth_requests: login requests of any kind on one connection, also ``none`` and unsupported methods.
@@ -61,7 +62,7 @@ class Limits:
     packet_before_login: int = 35_000
     packet: int = 262_144
     kex_s: float = 30.0
-    rekey_bytes: int = 65_536
+    rekey_bytes: int = 16_384
     rekey_breaches: int = 10
     lingering_s: float = 5.0
     auth_failures: int = 6

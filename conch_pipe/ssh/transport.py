@@ -74,7 +74,7 @@ class PutTransport(transport.SSHServerTransport):
         self.avatar_known = False
         self._gone = False
         self._logout: Callable[[], None] | None = None
-        self._replied_kex = False
+        self._exchange: str | None = "kexinit"  # the step of a key exchange the peer is to do next
         self._since_kex = 0  # bytes received
         self._early_kexes = 0
         self._blocked = 0  # bytes of messages waiting for a key exchange
@@ -256,10 +256,9 @@ class PutTransport(transport.SSHServerTransport):
             self.sendUnimplemented()
 
     def _state(self) -> str:
-        if self._keyExchangeState == self._KEY_EXCHANGE_PROGRESSING:
-            return "newkeys" if self._replied_kex else "exchange"
-        if self.sessionID is None:
-            return "kexinit"
+        # Not Conch's _keyExchangeState: that stays REQUESTED all through an exchange the peer began.
+        if self._exchange is not None:
+            return self._exchange
         if self.avatar_known:
             return "running"
         return "service" if self.service is None else "login"
@@ -287,17 +286,18 @@ class PutTransport(transport.SSHServerTransport):
             if self._early_kexes > self.limits.rekey_breaches:
                 raise Malformed("too many key exchanges")
         self._since_kex = 0
-        self._replied_kex = False
+        self._exchange = "exchange"
         if self.sessionID is not None:
             self._start_timer("kex", self.limits.kex_s, "a key exchange did not end in time")
         super().ssh_KEXINIT(packet)
 
     def _keySetup(self, sharedSecret: bytes, exchangeHash: bytes) -> None:
-        self._replied_kex = True
+        self._exchange = "newkeys"
         super()._keySetup(sharedSecret, exchangeHash)
 
     def _newKeys(self) -> None:
         self._stop_timer("kex")
+        self._exchange = None
         self._blocked = 0
         super()._newKeys()
 
