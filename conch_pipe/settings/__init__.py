@@ -10,6 +10,7 @@ from conch_pipe.settings.reference import reference, short_file
 from conch_pipe.settings.sections import (
     Catalog,
     Disk,
+    Files,
     Kept,
     Limits,
     Log,
@@ -30,6 +31,7 @@ __all__ = [
     "NO_FILE",
     "Catalog",
     "Disk",
+    "Files",
     "Kept",
     "Limits",
     "Log",

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-from conch_pipe.settings.values import Count, Place, Places, Seconds, Size, Url, Words
+from conch_pipe.settings.values import Count, Place, Places, Seconds, Share, Size, Url, Words
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
@@ -184,9 +184,26 @@ class Spool(Section):
     """Bytes on their way in."""
 
     folder: Place = Field(default=Path("spool"), description="Folder of files being received; on a local disk.")
+    lag_bytes: Size = Field(
+        default=32 * MIB,
+        ge=MIB,
+        description="Bytes written but not yet hashed or synced at which a client is held back.",
+    )
     sync_bytes: Size = Field(
         default=16 * MIB, ge=MIB, description="Bytes between two running fsyncs, so that CLOSE is short."
     )
+
+
+class Files(Section):
+    """What one file may hold, whatever its schema says."""
+
+    columns: Count = Field(default=2000, ge=1, le=16_384, description="Columns, or keys of one JSON object.")
+    field_bytes: Size = Field(default=MIB, ge=1, description="Bytes of one value.")
+    line_bytes: Size = Field(default=4 * MIB, ge=1, description="Bytes of one line of CSV.")
+    rows: Count = Field(default=5_000_000, ge=1, description="Rows.")
+    problems: Count = Field(default=100, ge=1, le=10_000, description="Problems kept of one file; all are counted.")
+    depth: Count = Field(default=64, ge=2, le=1000, description="Levels of nesting in JSON.")
+    digits: Count = Field(default=40, ge=1, le=1000, description="Digits of one number in JSON.")
 
 
 class Catalog(Section):
@@ -271,8 +288,10 @@ class Kept(Section):
 class Disk(Section):
     """Room on the spool's disk."""
 
-    free_bytes: Size = Field(default=GIB, ge=0, description="Uploads are refused while less than this is free.")
-    look_s: Seconds = Field(default=5, gt=0, description="Seconds between looks at the free space.")
+    free_bytes: Size = Field(default=GIB, ge=0, description="Uploads are refused while less than this is free,")
+    free_share: Share = Field(default=0.05, ge=0, lt=1, description="or less than this share of the disk,")
+    free_inodes_share: Share = Field(default=0.01, ge=0, lt=1, description="or less than this share of its inodes.")
+    look_s: Seconds = Field(default=1, gt=0, description="Seconds between looks at the free space.")
 
 
 class Settings(BaseModel):
@@ -285,6 +304,7 @@ class Settings(BaseModel):
     limits: Limits = Limits()
     uploads: Uploads = Uploads()
     spool: Spool = Spool()
+    files: Files = Files()
     catalog: Catalog = Catalog()
     objects: Objects = Objects()
     warehouse: Warehouse = Warehouse()

@@ -74,6 +74,7 @@ def listed(kind: Any) -> Any:
 Count = Annotated[int, BeforeValidator(_number)]
 Size = Annotated[int, BeforeValidator(size)]
 Seconds = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Share = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Place = Annotated[Path, BeforeValidator(_path)]
 Places = listed(Place)
 Words = listed(Annotated[str, StringConstraints(min_length=1)])

@@ -12,6 +12,9 @@ import pytest
 from pydantic import ValidationError
 
 from conch_pipe.errors import Mistakes, PipeError
+from conch_pipe.formats import limits as formats
+from conch_pipe.intake import admission
+from conch_pipe.intake.temporary_names import TemporaryNames
 from conch_pipe.settings import Settings, Ssh, find, load, local_path, origins, reference, short_file
 from conch_pipe.ssh import limits as ssh
 from tests.conftest import CANARY
@@ -67,14 +70,32 @@ def test_the_reference_without_its_comment_signs_is_the_defaults(write):
 def test_every_setting_has_a_sentence_and_times_and_sizes_tell_their_unit():
     for section in Settings.model_fields:
         for name, field in type(getattr(Settings(), section)).model_fields.items():
-            assert field.description and field.description.endswith("."), (section, name)
-            assert name.endswith(("_s", "_days")) == (field.annotation is float), name
+            assert field.description and field.description.endswith((".", ",")), (section, name)
+            assert name.endswith(("_s", "_days", "_share")) == (field.annotation is float), name
 
 
 def test_the_limits_are_those_of_the_ssh_server():
     """A limit that one side does not know could not be set, or would be set to no effect."""
     assert ssh.Limits(**Settings().limits.ssh()) == ssh.Limits()
     assert set(Settings().limits.ssh()) == {field.name for field in fields(ssh.Limits)}
+
+
+def test_the_rooms_say_the_same_where_they_have_defaults_of_their_own():
+    files, disk, uploads, spool = Settings().files, Settings().disk, Settings().uploads, Settings().spool
+
+    assert formats.Limits.of(files.model_dump()) == formats.Limits()
+    assert (
+        admission.Limits(
+            max_bytes=uploads.max_bytes,
+            same_bytes_within_s=uploads.same_bytes_within_s,
+            verdict_wait_s=uploads.wait_for_verdict_s,
+            lag_bytes=spool.lag_bytes,
+            sync_bytes=spool.sync_bytes,
+            **disk.model_dump(),
+        )
+        == admission.Limits()
+    )
+    assert TemporaryNames(uploads.temporary_suffixes, uploads.temporary_prefixes) == TemporaryNames()
 
 
 def test_an_empty_file_gives_the_defaults(write):
