@@ -77,7 +77,7 @@ class Limits(Section):
     packet_bytes: Size = Field(default=256 * KIB, ge=35_000, le=16 * MIB, description="Longest SSH packet after login.")
     kex_s: Seconds = Field(default=30, gt=0, description="Seconds a key exchange after login may take.")
     rekey_bytes: Size = Field(
-        default=64 * KIB, ge=0, description="Bytes between two key exchanges a client starts; fewer break a rule."
+        default=16 * KIB, ge=0, description="Bytes between two key exchanges a client starts; fewer break a rule."
     )
     rekey_breaches: Count = Field(default=10, ge=1, description="Times that rule may be broken by one connection.")
     lingering_s: Seconds = Field(default=5, gt=0, description="Seconds from our goodbye to cutting a connection.")
