@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "conch_pipe"
-CORE = {"model", "errors", "interfaces", "events", "settings", "crashpoints", "jsonlog"}
+CORE = {"model", "errors", "interfaces", "events", "settings", "crashpoints", "jsonlog", "presence"}
 LEAVES = {"ssh", "formats"}
 ROOMS = {"sftp", "web", "intake", "processing", "remotes", "catalog", "warehouse", "objects"}
 PROGRAMS = {"tap", "assembly", "cli"}

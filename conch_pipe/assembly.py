@@ -1,0 +1,307 @@
+"""Settings become the running service: which implementation stands behind each interface, and in which order they live.
+
+The only place that knows every room. Decides nothing about files, clients or jobs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.conch.ssh.keys import Key
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from conch_pipe import events
+from conch_pipe.catalog import Catalog, Database
+from conch_pipe.errors import Code, Mistakes, PipeError
+from conch_pipe.events import Events
+from conch_pipe.formats.quick import check_ends
+from conch_pipe.formats.schema import SchemaBook
+from conch_pipe.intake.intake import Intake
+from conch_pipe.intake.intake import Limits as IntakeLimits
+from conch_pipe.intake.temporary_names import OFF, TemporaryNames
+from conch_pipe.interfaces import IObjects, IWarehouse, IWorkers
+from conch_pipe.model import utc
+from conch_pipe.objects.folder import FolderObjects
+from conch_pipe.presence import Presence
+from conch_pipe.processing.ingest import CHECK, stages
+from conch_pipe.processing.runner import Runner
+from conch_pipe.processing.service import Processing
+from conch_pipe.processing.sweep import Sweep
+from conch_pipe.processing.workers import WorkerLimits, Workers
+from conch_pipe.settings import Settings, local_path
+from conch_pipe.sftp.secrets import HashThreads
+from conch_pipe.sftp.service import Rules, SFTPService
+from conch_pipe.ssh import hostkeys
+from conch_pipe.ssh.interfaces import FileSystemStatus
+from conch_pipe.ssh.limits import Limits as SSHLimits
+from conch_pipe.warehouse.duckdb_file import DuckDBWarehouse
+
+InThread = Callable[..., Deferred[Any]]
+
+DISK_THREADS = 4  # two keep one large upload hashed and synced; small files of several sessions gain from more
+WORK_FOLDER = "work"  # in the state folder; nothing in it is worth keeping
+
+
+def open_objects(settings: Settings, in_thread: InThread) -> IObjects:
+    """The store behind ``objects.url``."""
+    return FolderObjects(_local(settings.objects.url), in_thread)
+
+
+def open_warehouse(settings: Settings, workers: IWorkers) -> IWarehouse:
+    """The loader behind ``warehouse.url``."""
+    return DuckDBWarehouse(workers, _local(settings.warehouse.url))
+
+
+def load_host_keys(settings: Settings) -> list[Key]:
+    """:raises Mistakes: every key that cannot be used, with its reason."""
+    keys, mistakes = [], []
+    for path in settings.ssh.host_keys:
+        try:
+            keys.append(hostkeys.load(path))
+        except hostkeys.HostKeyError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise Mistakes("host keys", mistakes)
+    return keys
+
+
+def assemble(settings: Settings, reactor: Any) -> Gateway:
+    """Everything built and nothing started: no file, thread or socket is touched yet, but for the host keys.
+
+    :raises PipeError: what an operator must mend first.
+    """
+    clock = reactor
+    happenings = Events()
+    disk = ThreadPool(0, DISK_THREADS, "disk")
+    in_thread = partial(deferToThreadPool, reactor, disk)
+    database = Database(settings.catalog.url, reactor.callFromThread, busy_timeout_s=settings.catalog.busy_s, readers=2)
+    catalog = Catalog(database, clock)
+    schemas = SchemaBook(settings.schemas.folder)
+    objects = open_objects(settings, in_thread)
+
+    count = settings.workers.count or len(os.sched_getaffinity(0))
+    limits = WorkerLimits(memory_bytes=settings.workers.memory_bytes, cpu_s=settings.workers.cpu_s)
+    workers = Workers(reactor, count, limits, happenings, modules=[CHECK.partition(":")[0]])
+    # Loads have a process of their own: DuckDB lets one process at a time hold the file.
+    loaders = Workers(reactor, 1, limits, happenings, modules=["conch_pipe.warehouse.duckdb_loader"])
+    warehouse = open_warehouse(settings, loaders)
+
+    uploads = settings.uploads
+    intake = Intake(
+        settings.spool.folder,
+        objects,
+        catalog.uploads,
+        happenings,
+        clock,
+        in_thread,
+        schemas,
+        IntakeLimits(
+            max_bytes=uploads.max_bytes,
+            same_bytes_within_s=uploads.same_bytes_within_s,
+            verdict_wait_s=uploads.wait_for_verdict_s,
+            sync_bytes=settings.spool.sync_bytes,
+            free_bytes=settings.disk.free_bytes,
+            look_s=settings.disk.look_s,
+        ),
+        TemporaryNames(uploads.temporary_suffixes, uploads.temporary_prefixes) if uploads.temporary_names else OFF,
+        check_ends if uploads.quick_checks else None,
+    )
+    work = settings.service.state / WORK_FOLDER
+    chain = stages(
+        objects,
+        warehouse,
+        workers,
+        catalog.uploads,
+        schemas,
+        work,
+        happenings,
+        clock,
+        {},
+        wall_s=settings.workers.wall_s,
+        in_thread=in_thread,
+    )
+    runner = Runner(
+        catalog.jobs,
+        {"ingest": chain},
+        clock,
+        capacity=count + 2,
+        poll_s=settings.runner.poll_s,
+        lease_s=settings.runner.lease_s,
+        drain_s=settings.service.drain_s,
+    )
+    happenings.listeners.append(lambda event: runner.nudge() if event.kind is events.UPLOAD_STORED else None)
+    sweep = Sweep(
+        catalog.uploads,
+        objects,
+        work,
+        clock,
+        copies_days=settings.kept.copies_days,
+        records_days=settings.kept.records_days,
+    )
+    sftp = SFTPService(
+        _endpoint(settings, reactor),
+        load_host_keys(settings),
+        intake=intake,
+        uploads=catalog.uploads,
+        credentials=catalog.credentials,
+        events=happenings,
+        clock=clock,
+        threads=HashThreads(reactor),
+        disk=partial(_disk_numbers, settings),
+        limits=SSHLimits(**settings.limits.ssh()),
+        rules=Rules(
+            connections_per_client=settings.limits.per_client,
+            failures_per_minute=settings.limits.failures_per_minute,
+            longest_delay_s=settings.limits.delay_s,
+            files_remembered=settings.limits.remembered,
+            elsewhere_s=uploads.stat_elsewhere_s,
+        ),
+    )
+    return Gateway(
+        settings,
+        reactor,
+        events=happenings,
+        presence=Presence(settings.service.state),
+        disk=disk,
+        database=database,
+        schemas=schemas,
+        intake=intake,
+        loaders=loaders,
+        processing=Processing(sweep, workers, runner),
+        sftp=sftp,
+    )
+
+
+class Gateway(Service):
+    """The whole service. Start: state locked, catalog open, spool recovered, queue running, and last the door.
+
+    Stop is the same backwards: the door drains while the queue goes on, and the catalog closes when all is still.
+    """
+
+    _log = Logger(namespace="conch_pipe")
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        *,
+        events: Events,
+        presence: Presence,
+        disk: ThreadPool,
+        database: Database,
+        schemas: SchemaBook,
+        intake: Intake,
+        loaders: Workers,
+        processing: Processing,
+        sftp: SFTPService,
+    ) -> None:
+        self.settings = settings
+        self.reactor = reactor
+        self.events = events
+        self.presence = presence
+        self.disk = disk
+        self.database = database
+        self.schemas = schemas
+        self.intake = intake
+        self.loaders = loaders
+        self.processing = processing
+        self.sftp = sftp
+        self._looking = LoopingCall(self._look_at_schemas)
+        self._looking.clock = reactor
+        self._starting: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        """:raises PipeError: another service has the state, or catalog or schemas cannot be used."""
+        self.presence.hold()
+        names = self.schemas.refresh()
+        self.database.open()
+        super().startService()
+        self.events.note(events.SCHEMAS_LOADED, names=", ".join(sorted(names)))
+        self.disk.start()
+        self.loaders.start()
+        self._starting = Deferred.fromCoroutine(self._open_the_door())
+        self._starting.addErrback(self._cannot_start)
+
+    async def _open_the_door(self) -> None:
+        await self.intake.recover()
+        self.processing.startService()
+        if self.settings.schemas.reload_s:
+            self._looking.start(self.settings.schemas.reload_s, now=False)
+        self.sftp.startService()
+        facts = {"pid": os.getpid(), "ssh_port": self.sftp.port, "started_at": utc(self.reactor).isoformat()}
+        self.presence.announce(**facts)
+        self.events.note(events.SERVICE_STARTED, ssh_port=self.sftp.port, pid=os.getpid())
+
+    def _cannot_start(self, failure: Failure) -> None:
+        self._log.critical("the service cannot start: {problem}", problem=failure.getErrorMessage())
+        # twistd has no exit status of its own for this, and systemd restarts on failure only.
+        self.reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
+        self.reactor.callWhenRunning(self.reactor.stop)
+
+    def stopService(self) -> Deferred[None]:
+        """:returns: fires when every connection, job, child and thread of ours has ended."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        began = self.reactor.seconds()
+        seconds = self.settings.service.drain_s
+        super().stopService()
+        self.events.note(events.SERVICE_DRAINING, uploads=self.intake.live, seconds=seconds)
+        if self._looking.running:
+            self._looking.stop()
+        emptied = self.intake.drain()
+        await self.sftp.drain(seconds)
+        await self.sftp.stopService()
+        # With every connection gone, what is left on the spool is a commit under way; it ends by itself.
+        patience = deferLater(self.reactor, 10).addErrback(lambda _: None)
+        patience.addCallback(lambda _: emptied.cancel())
+        await emptied.addErrback(lambda _: None)
+        patience.cancel()
+        if self.processing.running:
+            await self.processing.stopService()
+        await self.loaders.stop()
+        await self.database.close()
+        await maybeDeferred(self.disk.stop)
+        self.presence.leave()
+        self.events.note(events.SERVICE_STOPPED, seconds=self.reactor.seconds() - began)
+
+    def _look_at_schemas(self) -> None:
+        before = {name: self.schemas.text(name) for name in self.schemas.names()}
+        try:
+            names = self.schemas.refresh()
+        except Mistakes as error:
+            self.events.note(events.SCHEMAS_REFUSED, problem="; ".join(error.mistakes))
+            return
+        if {name: self.schemas.text(name) for name in names} != before:
+            self.events.note(events.SCHEMAS_LOADED, names=", ".join(sorted(names)))
+
+
+def _local(url: str) -> Any:
+    path = local_path(url)
+    if path is None:
+        raise PipeError(Code.INVALID, f"no implementation for {url}")
+    return path
+
+
+def _endpoint(settings: Settings, reactor: Any) -> IStreamServerEndpoint:
+    if settings.ssh.endpoint:
+        return serverFromString(reactor, settings.ssh.endpoint)
+    kind = TCP6ServerEndpoint if ":" in settings.ssh.interface else TCP4ServerEndpoint
+    return kind(reactor, settings.ssh.port, backlog=512, interface=settings.ssh.interface)
+
+
+def _disk_numbers(settings: Settings) -> FileSystemStatus:
+    """What statvfs@openssh.com tells of the spool's disk."""
+    found = os.statvfs(settings.spool.folder)
+    return FileSystemStatus(found.f_frsize, found.f_blocks, found.f_bavail, found.f_files, found.f_favail)

@@ -1,0 +1,66 @@
+"""The service's mark in its state folder: a lock while it lives, and a note that says where it listens.
+
+One service per state folder: two would give the same partner two truths. The lock decides; a crash leaves the note
+behind, and ``cli/service.py`` reads both.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from conch_pipe.errors import Code, PipeError
+
+PATIENCE_S = 1.0  # a ``conch-pipe status`` that looks at the lock holds it for a moment
+
+
+class Presence:
+    """``run/lock`` and ``run/service.json`` of a state folder.
+
+    :param state: the folder; ``run`` in it is made when missing.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self._folder = state / "run"
+        self._note = self._folder / "service.json"
+        self._lock: int | None = None
+
+    def hold(self) -> None:
+        """Take the lock; blocks for at most a second, so before the reactor runs.
+
+        :raises PipeError: CONFLICT when another service has it.
+        """
+        self._folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() < end:
+                    time.sleep(0.05)
+                    continue
+                os.close(lock)
+                raise PipeError(
+                    Code.CONFLICT, f"another service runs on {self._folder.parent}; conch-pipe status tells which"
+                ) from None
+            break
+        self._lock = lock
+        self._note.unlink(missing_ok=True)
+
+    def announce(self, **facts: Any) -> None:
+        """Say where the service listens; readers see the old note or the new one, never half of one."""
+        fresh = self._folder / "service.json.new"
+        fresh.write_text(json.dumps(facts, default=str) + "\n")
+        fresh.replace(self._note)
+
+    def leave(self) -> None:
+        """Take note and lock away; again is no error."""
+        self._note.unlink(missing_ok=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None

@@ -1,0 +1,88 @@
+"""``twistd pipe-sftp``: options, log and the service. Everything else is assembly's."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NoReturn
+
+from twisted.application.service import IService, MultiService
+from twisted.logger import ILogObserver
+from twisted.python import usage
+from twisted.python.components import Componentized
+from twisted.python.logfile import LogFile
+
+from conch_pipe import jsonlog
+from conch_pipe.assembly import Gateway, assemble
+from conch_pipe.errors import PipeError
+from conch_pipe.settings import Settings, load
+
+REFUSED = 5  # exit status for settings and state that an operator must mend first, as conch-pipe has it
+
+
+class Options(usage.Options):
+    """What can be said on the command line; the rest is in the settings file."""
+
+    synopsis = "[--config FILE]"
+    longdesc = (
+        "Runs the SFTP gateway. Any setting can also come from the environment as PIPE_SFTP_SECTION__NAME. "
+        "`conch-pipe init DIR` makes a settings file and the state beside it."
+    )
+    optParameters = [["config", "c", None, "settings file (else $PIPE_SFTP_CONFIG, ./pipe-sftp.toml, …)"]]
+
+    settings: Settings
+
+    def postOptions(self) -> None:
+        """Load the settings; every mistake is told before anything starts."""
+        try:
+            self.settings = load(self["config"])
+        except PipeError as error:
+            refuse(error)
+
+
+class Main(MultiService):
+    """The gateway under twistd: gives it the log that the settings ask for, and refuses to start in one line."""
+
+    def __init__(self, gateway: Gateway, observer: jsonlog.LineLog | None) -> None:
+        super().__init__()
+        self.observer = observer
+        gateway.setServiceParent(self)
+
+    def setServiceParent(self, parent: Any) -> None:
+        """twistd takes the observer from its application after this, unless --logger was given."""
+        if self.observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self.observer)
+        super().setServiceParent(parent)
+
+    def startService(self) -> None:
+        """:raises SystemExit: an operator must mend something first; the reason is on stderr."""
+        try:
+            super().startService()
+        except PipeError as error:
+            refuse(error)
+
+
+def refuse(error: PipeError) -> NoReturn:
+    """Say why the service cannot start, without a traceback."""
+    sys.stderr.write(f"pipe-sftp cannot start: {error}\n")
+    raise SystemExit(REFUSED) from None
+
+
+def makeService(options: Options) -> IService:
+    """Called by twistd."""
+    from twisted.internet import reactor
+
+    try:
+        gateway = assemble(options.settings, reactor)
+    except PipeError as error:
+        refuse(error)
+    return Main(gateway, _observer(options.settings, options.parent or {}))
+
+
+def _observer(settings: Settings, twistd: Any) -> jsonlog.LineLog | None:
+    """Where twistd's own options say the log goes; None for syslog, which has lines of its own."""
+    if twistd.get("syslog"):
+        return None
+    logfile = twistd.get("logfile")
+    # No rotation by size: logrotate and journald do it, and twistd reopens nothing we would notice.
+    stream: Any = LogFile.fromFullPath(logfile, rotateLength=None) if logfile and logfile != "-" else sys.stdout
+    return jsonlog.observer(stream, style=settings.log.format, level=settings.log.level)

@@ -1,0 +1,45 @@
+"""One service per state folder, and a note of where it listens."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from conch_pipe.errors import Code, PipeError
+from conch_pipe.presence import Presence
+
+
+def test_a_second_service_on_the_same_state_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("conch_pipe.presence.PATIENCE_S", 0)
+    Presence(tmp_path).hold()
+
+    with pytest.raises(PipeError) as refused:
+        Presence(tmp_path).hold()
+
+    assert refused.value.code is Code.CONFLICT
+
+
+def test_the_note_of_a_service_that_crashed_is_gone_when_the_next_one_starts(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "service.json").write_text('{"pid": 1, "ssh_port": 2}')
+    presence = Presence(tmp_path)
+
+    presence.hold()
+    assert not (tmp_path / "run" / "service.json").exists()
+    presence.announce(pid=3, ssh_port=4)
+
+    assert json.loads((tmp_path / "run" / "service.json").read_text()) == {"pid": 3, "ssh_port": 4}
+    presence.leave()
+
+
+def test_leaving_lets_the_next_one_in(tmp_path):
+    first = Presence(tmp_path)
+    first.hold()
+
+    first.leave()
+    first.leave()
+
+    second = Presence(tmp_path)
+    second.hold()
+    second.leave()
