@@ -25,6 +25,7 @@ def load() -> ctypes.CDLL | None:
         ("libssh2_session_init_ex", pointer, [pointer] * 4),
         ("libssh2_session_handshake", ctypes.c_int, [pointer, ctypes.c_int]),
         ("libssh2_userauth_password_ex", ctypes.c_int, [pointer, text, number, text, number, pointer]),
+        ("libssh2_userauth_publickey_fromfile_ex", ctypes.c_int, [pointer, text, number, text, text, text]),
         ("libssh2_sftp_init", pointer, [pointer]),
         ("libssh2_sftp_open_ex", pointer, [pointer, text, number, ctypes.c_ulong, ctypes.c_long, ctypes.c_int]),
         ("libssh2_sftp_write", ctypes.c_ssize_t, [pointer, text, ctypes.c_size_t]),
@@ -40,9 +41,12 @@ def load() -> ctypes.CDLL | None:
     return lib
 
 
-def one_session(lib: ctypes.CDLL, port: int, user: bytes, password: bytes, path: bytes, content: bytes) -> None:
+def one_session(
+    lib: ctypes.CDLL, port: int, user: bytes, password: bytes, key: bytes | None, path: bytes, content: bytes
+) -> None:
     """Connect, log in, put one file, leave.
 
+    :param key: a private key file to log in with instead of the password.
     :raises AssertionError: any step was refused.
     """
     with socket.create_connection(("127.0.0.1", port)) as sock:
@@ -50,7 +54,10 @@ def one_session(lib: ctypes.CDLL, port: int, user: bytes, password: bytes, path:
         session = lib.libssh2_session_init_ex(None, None, None, None)
         try:
             assert lib.libssh2_session_handshake(session, sock.fileno()) == 0, "key exchange"
-            refused = lib.libssh2_userauth_password_ex(session, user, len(user), password, len(password), None)
+            if key is None:
+                refused = lib.libssh2_userauth_password_ex(session, user, len(user), password, len(password), None)
+            else:
+                refused = lib.libssh2_userauth_publickey_fromfile_ex(session, user, len(user), key + b".pub", key, b"")
             assert refused == 0, f"login: {refused}"
             sftp = lib.libssh2_sftp_init(session)
             assert sftp, "sftp"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -20,35 +21,40 @@ TARGET_MB = 16
 
 
 def run(folder: Path, rounds: int = 3) -> str:
-    """:returns: the table."""
-    ours = Ours(folder / "ours")
-    servers: list[Server] = [ours, AsyncsshServer(folder / "asyncssh")]
-    idle: dict[Server, list[float]] = {server: [] for server in servers}
-    growth: dict[Server, list[float]] = {server: [] for server in servers}
-    rest: dict[Server, list[float]] = {server: [] for server in servers}
-    with running(*servers):
-        local = folder / "put.csv"
-        large_csv(ours.service.sample(SCHEMA, 1000), local, PUT_BYTES)
-        for server in servers:
-            with server.sftp() as sftp:
-                sftp.do(f"put {local} {SCHEMA}/warm.csv")
-            server.settle("warm.csv")
-        for number in range(rounds):
+    """:returns: the table. Every round starts the servers anew, so that no memory freed before is used again."""
+    found: dict[str, list[tuple[float, float, float]]] = {}
+    for number in range(rounds):
+        place = folder / str(number)
+        place.mkdir()
+        ours = Ours(place / "ours")
+        servers: list[Server] = [ours, AsyncsshServer(place / "asyncssh")]
+        with running(*servers):
+            local = place / "put.csv"
+            large_csv(ours.service.sample(SCHEMA, 1000), local, PUT_BYTES)
             for server in servers:
-                rest[server].append(measure.rss_bytes(server.pid()) / 1e6)
-                idle[server].append(per_idle_session(server) / 1024)
-                name = f"put-{number}.csv"
                 with server.sftp() as sftp:
-                    before = measure.rss_bytes(server.pid())
-                    measure.reset_peak(server.pid())
-                    sftp.do(f"put {local} {SCHEMA}/{name}")
-                    growth[server].append((measure.peak_bytes(server.pid()) - before) / 1e6)
-                server.settle(name)
-    rows = [
-        [server.name, figure(rest[server]), figure(idle[server], 1), figure(growth[server], 1)] for server in servers
-    ]
+                    sftp.do("ls")
+                rest = measure.rss_bytes(server.pid()) / 1e6
+                idle = per_idle_session(server) / 1024
+                found.setdefault(server.name, []).append((rest, idle, growth_in_a_put(server, local)))
+        shutil.rmtree(place)
+    rows = [[name, *(figure(column, 1) for column in zip(*values, strict=True))] for name, values in found.items()]
     heads = ["server", "RSS at rest, MB", f"KiB per idle session ({SESSIONS})", "growth in a 100 MB put, MB"]
     return table(heads, rows) + f"\n\nTarget for the growth: at most {TARGET_MB} MB. Worker processes are not counted."
+
+
+def growth_in_a_put(server: Server, local: Path) -> float:
+    """MB by which the peak of a put is above what was resident before it, the login included."""
+    with server.sftp() as sftp:
+        sftp.do(f"put {local} {SCHEMA}/warm.csv")
+    server.settle("warm.csv")
+    before = measure.rss_bytes(server.pid())
+    measure.reset_peak(server.pid())
+    with server.sftp() as sftp:
+        sftp.do(f"put {local} {SCHEMA}/measured.csv")
+    peak = measure.peak_bytes(server.pid())
+    server.settle("measured.csv")
+    return (peak - before) / 1e6
 
 
 def per_idle_session(server: Server) -> float:

@@ -31,6 +31,7 @@ class Server:
 
     name = ""
     host = "127.0.0.1"
+    key: Path | None = None  # what its client logs in with instead of a password
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -59,8 +60,16 @@ class Server:
         """CPU seconds spent on serving so far."""
         return measure.cpu_s(self.pid())
 
-    def settle(self, _name: str) -> None:
+    def wait_for_sessions(self) -> None:
+        """Wait until the processes of sessions that ended are gone, so that their CPU seconds are known."""
+
+    def settle(self, *names: str) -> None:
         """Wait until nothing of the last put is still being worked on, and make room."""
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Delete files that were put: those who only store would fill the disk."""
+        for name in names:
+            (self.folder / "files" / SCHEMA / name).unlink(missing_ok=True)
 
     def login(self) -> tuple[str, str]:
         """User name and password."""
@@ -107,7 +116,7 @@ class Ours(Server):
     def stop(self) -> None:
         self.service.stop()
 
-    def settle(self, name: str) -> None:
+    def settle(self, *names: str) -> None:
         """Until every upload has its verdict."""
         while any(upload["state"] in ("PENDING", "PROCESSING") for upload in self.service.uploads()):
             time.sleep(0.2)
@@ -127,6 +136,7 @@ class Sshd(Server):
 
     def start(self) -> None:
         self.port = free_port()
+        self.key = self.folder / "login_key"
         for key in ("host_key", "login_key"):
             subprocess.run(
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / key)],
@@ -152,10 +162,13 @@ class Sshd(Server):
             measure.cpu_s(child, with_reaped=True) for child in measure.children(self.pid())
         )
 
-    def settle(self, name: str) -> None:
+    def wait_for_sessions(self) -> None:
         while measure.children(self.pid()):
             time.sleep(0.02)
-        (self.folder / "files" / SCHEMA / name).unlink(missing_ok=True)
+
+    def settle(self, *names: str) -> None:
+        self.wait_for_sessions()
+        self.remove(names)
 
     def login(self) -> tuple[str, str]:
         return getpass.getuser(), ""
@@ -164,7 +177,7 @@ class Sshd(Server):
         return [], {}
 
     def options(self) -> list[str]:
-        return ["-i", str(self.folder / "login_key"), "-oIdentitiesOnly=yes"]
+        return ["-i", str(self.key), "-oIdentitiesOnly=yes"]
 
 
 class AsyncsshServer(Server):
@@ -181,8 +194,8 @@ class AsyncsshServer(Server):
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())
 
-    def settle(self, name: str) -> None:
-        (self.folder / "files" / SCHEMA / name).unlink(missing_ok=True)
+    def settle(self, *names: str) -> None:
+        self.remove(names)
 
 
 class Sftp:

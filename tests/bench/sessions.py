@@ -1,4 +1,6 @@
-"""Full sessions by 8 clients at once: connect, key exchange, password login, put 2 KB, leave.
+"""Full sessions by one client, and by 8 at once: connect, key exchange, login, put 2 KB, leave.
+
+By password; at OpenSSH's server by key. Ours has seen the password before, as is so for a partner's next connection.
 
 The client is libssh2 in 8 threads of one process, so that it does not use up the machine itself.
 """
@@ -11,7 +13,7 @@ from pathlib import Path
 
 from tests.bench import libssh2
 from tests.bench.measure import figure, ratio, table
-from tests.bench.servers import SCHEMA, AsyncsshServer, Ours, Server, running, warehouse_of
+from tests.bench.servers import SCHEMA, AsyncsshServer, Ours, Server, Sshd, running, warehouse_of
 from tests.bench.small_files import BYTES, cut_to_size
 
 CLIENTS = 8
@@ -24,7 +26,7 @@ def run(folder: Path, rounds: int = 5) -> str:
     if lib is None:
         return "libssh2 is not installed: not measured."
     ours = Ours(folder / "ours")
-    servers: list[Server] = [ours, AsyncsshServer(folder / "asyncssh")]
+    servers: list[Server] = [ours, Sshd(folder / "sshd"), AsyncsshServer(folder / "asyncssh")]
     rates: dict[tuple[Server, int], list[float]] = {(s, c): [] for s in servers for c in (1, CLIENTS)}
     cpu: dict[tuple[Server, int], list[float]] = {(s, c): [] for s in servers for c in (1, CLIENTS)}
     with running(*servers):
@@ -37,9 +39,10 @@ def run(folder: Path, rounds: int = 5) -> str:
                     count = SESSIONS if clients > 1 else SESSIONS // 4
                     before = server.cpu_s()
                     took = many(lib, server, f"r{number}c{clients}", clients, count, content)
+                    server.wait_for_sessions()
                     cpu[server, clients].append((server.cpu_s() - before) / count * 1000)
                     rates[server, clients].append(count / took)
-                    server.settle("")
+                    server.settle()
         arrived = warehouse_of(ours)
     rows = [
         [
@@ -59,6 +62,7 @@ def run(folder: Path, rounds: int = 5) -> str:
 def many(lib, server: Server, prefix: str, clients: int, count: int, content: bytes) -> float:
     """``count`` sessions by ``clients`` threads. :returns: seconds."""
     user, password = (word.encode() for word in server.login())
+    key = str(server.key).encode() if server.key else None
     numbers = iter(range(count))
     lock = threading.Lock()
     wrong: list[BaseException] = []
@@ -70,9 +74,8 @@ def many(lib, server: Server, prefix: str, clients: int, count: int, content: by
             if number is None:
                 return
             try:
-                libssh2.one_session(
-                    lib, server.port, user, password, f"/{SCHEMA}/{prefix}-{number}.csv".encode(), content
-                )
+                path = f"{SCHEMA}/{prefix}-{number}.csv".encode()
+                libssh2.one_session(lib, server.port, user, password, key, path, content)
             except (AssertionError, OSError) as error:
                 wrong.append(error)
 

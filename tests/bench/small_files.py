@@ -30,8 +30,7 @@ def run(folder: Path, rounds: int = 5) -> str:
                 before = server.cpu_s()
                 with server.sftp() as sftp:
                     took = sftp.do(*(f"put {local} {SCHEMA}/{name}" for name in names))
-                for name in names if not isinstance(server, Ours) else names[:1]:
-                    server.settle(name)
+                server.settle(*names)
                 rates[server].append(FILES / took)
                 cpu[server].append((server.cpu_s() - before) / FILES * 1000)
         arrived = warehouse_of(ours)

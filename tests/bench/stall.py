@@ -29,7 +29,7 @@ def run(folder: Path, rounds: int = 5) -> str:
             for cipher in ("aes128-gcm@openssh.com", "aes128-ctr"):
                 with ours.sftp("-c", cipher) as sftp:
                     sftp.do(f"put {local} {SCHEMA}/stall-{number}-{cipher.partition('@')[0]}.csv")
-                ours.settle("")
+                ours.settle()
     found = json.loads(report.read_text())
     rows = [
         [phase, f"{one['count']:,}", *(f"{one[key]:.1f}" for key in ("p50", "p99", "p999", "worst", "worst_own"))]

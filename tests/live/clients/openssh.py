@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path, PurePosixPath
 
 from tests.live.clients.base import Client, Outcome, Target, run, start
@@ -94,11 +95,16 @@ class OldScp(Scp):
     options = ("-O",)
 
 
-def slow_put(target: Target, local: Path, remote: str, kbit_s: int, *more: str):
+def slow_put(target: Target, local: Path, remote: str, kbit_s: int, *more: str) -> subprocess.Popen:
     """Start a put that takes its time (``sftp -l``), for what happens in the middle of one.
 
-    :returns: the running process, in its own process group; standard output is its one pipe.
+    The password comes by SSH_ASKPASS: sshpass would put sftp into a session of its own, out of reach of our signals.
+
+    :returns: the running process; sftp and its ssh are one process group, standard output is its one pipe.
     """
     batch = target.file("slow-batch", f'put "{local}" "{remote}"\n')
-    command = sftp_command(target, "-l", str(kbit_s), *more, "-b", str(batch), f"{target.username}@{target.host}")
-    return start(target, command, extra=password(target))
+    askpass = target.file("askpass", '#!/bin/sh\nprintf "%s\\n" "$ASKED"\n')
+    askpass.chmod(0o700)
+    command = ["sftp", "-P", str(target.port), *OPTIONS, "-l", str(kbit_s), *more, "-b", str(batch)]
+    asked = {"SSH_ASKPASS": str(askpass), "SSH_ASKPASS_REQUIRE": "force", "ASKED": target.password}
+    return start(target, [*command, f"{target.username}@{target.host}"], extra=asked)
