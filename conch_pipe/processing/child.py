@@ -94,6 +94,8 @@ def answer(request: dict[str, Any]) -> bytes:
     try:
         module, _, name = request["function"].partition(":")
         result = getattr(importlib.import_module(module), name)(request["arguments"])
+        if not isinstance(result, dict):
+            raise TypeError(f"{name} returned {type(result).__name__}, not a dict")
         body = {"result": result}
         size = len(json.dumps(body))
         if size > LINE_BYTES - 1024:

@@ -35,7 +35,7 @@ class Chain(Protocol):
         """The outcome of a job that is not tried again; ``ours``: through no fault of the file's."""
 
     def delayed(self, job: Job, reason: str) -> None:
-        """It waits for something busy and is tried later."""
+        """It begins to wait for something busy and is tried now and then; told once."""
 
     def settled(self, job: Job, outcome: Outcome) -> None:
         """The outcome is recorded for good."""
@@ -217,7 +217,8 @@ class Runner(Service):
             self._waits.pop(job.id, None)
         else:
             self._waits[job.id] += 1
-            task.chain.delayed(job, step.problem)
+            if self._waits[job.id] == 1:  # a thousand uploads waiting for a day are a thousand lines, not millions
+                task.chain.delayed(job, step.problem)
         due = utc(self.clock) + timedelta(seconds=step.wait_s)
         return Outcome(retry_at=due, failed=step.counts, reason=step.problem)
 

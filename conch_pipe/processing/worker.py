@@ -104,27 +104,28 @@ class Worker(ProcessProtocol):
     def _take(self, line: bytes) -> None:
         try:
             document = json.loads(line)
-        except ValueError:
-            document = None
-        if document == {"ready": True} and not self.ready:
-            self.ready = True
-            self._stop_timer()
-            self.rested(self)
-            return
-        call = self.call
-        if call is None or not isinstance(document, dict) or document.get("id") != call.id:
+            if document == {"ready": True} and not self.ready:
+                self.ready = True
+                self._stop_timer()
+                self.rested(self)
+                return
+            if self.call is None or document["id"] != self.call.id:
+                raise ValueError("not an answer to what was asked")
+            result = _result_of(document)
+            resident = int(document["rss"])
+        except (ValueError, TypeError, LookupError, RecursionError):
+            # A function that got hold of the pipe must not take the service down, nor leave its call waiting for ever.
             self.kill("it broke the protocol")
             return
-        self.call = None
+        call, self.call = self.call, None
         self.calls += 1
-        self.resident = document.get("rss", 0)
+        self.resident = resident
         self._stop_timer()
         self.rested(self)
-        if "error" in document:
-            error = document["error"]
-            call.result.errback(PipeError(Code(error["code"]), error["message"], error["detail"]))
+        if isinstance(result, PipeError):
+            call.result.errback(result)
         else:
-            call.result.callback(document["result"])
+            call.result.callback(result)
 
     def errReceived(self, data: bytes) -> None:
         """What a worker prints goes to the log, line by line, with its pid."""
@@ -151,6 +152,17 @@ class Worker(ProcessProtocol):
     def _stop_timer(self) -> None:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
+
+
+def _result_of(document: dict[str, Any]) -> dict[str, Any] | PipeError:
+    """What an answer carries. :raises ValueError, TypeError, LookupError: it is none."""
+    if "error" in document:
+        error = document["error"]
+        return PipeError(Code(error["code"]), str(error["message"]), str(error["detail"]))
+    if not isinstance(document["result"], dict):
+        raise TypeError("a result is an object")
+    result: dict[str, Any] = document["result"]
+    return result
 
 
 def _told(reason: Failure) -> str:

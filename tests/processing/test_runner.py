@@ -221,7 +221,7 @@ def test_a_busy_job_is_tried_again_later_and_later_and_never_fails(bench):
     bench.script.plans["busy"] = ["done"]
     bench.advance(31)
     assert bench.catalog.ended == {1: "done"}
-    assert bench.script.told[0] == ("busy", "delayed: in use elsewhere")
+    assert bench.script.told == [("busy", "delayed: in use elsewhere"), ("busy", "ended: ")]
 
 
 def test_a_job_whose_worker_dies_three_times_is_given_up_and_harms_nobody_else(bench):

@@ -99,7 +99,6 @@ async def test_calls_start_in_the_order_they_were_made(pool, tmp_path):
         ("abort", "killed by SIGABRT"),
         ("crash", "killed by SIGSEGV"),
         ("leave", "exit code 7"),
-        ("garble", "it broke the protocol"),
         ("flood", "it sent a line too long"),
     ],
 )
@@ -115,6 +114,33 @@ async def test_a_function_that_takes_the_process_down_fails_only_its_own_call(po
     assert str(error) == reason
     assert await innocent == {"fine": True}
     assert pool.deaths() == [reason]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "}{ garbage",
+        "[" * 100_000,
+        "{}",
+        "[]",
+        "null",
+        '{"ready": true}',
+        '{"id": 7, "rss": 1, "result": {}}',
+        '{"id": 1, "rss": 1, "result": []}',
+        '{"id": 1, "rss": "much", "result": {}}',
+        '{"id": 1, "rss": 1, "error": {}}',
+        '{"id": 1, "rss": 1, "error": {"code": "fine", "message": "", "detail": ""}}',
+        '{"id": 1, "rss": 1, "error": "text"}',
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_function_that_breaks_the_protocol_ends_its_worker_and_its_call(pool, line):
+    workers = pool.start(1)
+
+    error = await failing(run(workers, "garble", line=line))
+
+    assert str(error) == "it broke the protocol"
+    assert await run(workers, "echo", fine=True) == {"fine": True}
 
 
 @pytest_twisted.ensureDeferred
@@ -205,6 +231,7 @@ async def test_what_a_function_prints_goes_to_the_log_and_not_into_the_protocol(
         ("refuse", {}, Code.BAD_FILE, "the header has no column id"),
         ("divide", {}, Code.FAILED, "internal error"),
         ("unsendable", {}, Code.FAILED, "internal error"),
+        ("nothing", {}, Code.FAILED, "internal error"),
         ("absent", {}, Code.FAILED, "internal error"),
         ("long", {"bytes": 5 << 20}, Code.FAILED, "internal error"),
     ],
