@@ -106,13 +106,13 @@ class SecretChecks:
                 )
             checked = hashes or (self._dummy,)
             index = await self._in_thread(matches, secret if possible else b"-", checked)
+            if not hashes or index < 0:
+                return False
+            assert credential is not None
+            self._remember(self._mac(credential.client_id, secret), hashes[index])
+            return True
         finally:
             self._turns.release()
-        if not hashes or index < 0:
-            return False
-        assert credential is not None
-        self._remember(self._mac(credential.client_id, secret), hashes[index])
-        return True
 
     async def _turn(self) -> None:
         if len(self._turns.waiting) >= QUEUE_LENGTH:

@@ -102,7 +102,7 @@ class PutSession:
             raise
         key = (place.schema, place.name)
         self._check_flags(flags, self._visit.find(key))
-        temporary = bool(self._intake.unfinished(place.name))
+        final = self._intake.unfinished(place.name)
         upload = self._intake.begin(
             self._visit.client,
             place.schema,
@@ -110,9 +110,9 @@ class PutSession:
             door="sftp",
             # "Initial attributes" of size 0 say that it starts empty, not that it will be.
             size=attrs.get("size") or None,
-            provisional=temporary,
+            provisional=final is not None,
         )
-        put = Put(key, upload, temporary=temporary, clock=self._visits.clock.seconds)
+        put = Put(key, upload, final=final, clock=self._visits.clock.seconds)
         self._visit.add(put)
         return PutFile(self._visit, put, upload)
 
@@ -129,12 +129,18 @@ class PutSession:
 
     def _tell_refused(self, path: bytes, error: PipeError) -> None:
         folder, _, name = tree.label(path).rpartition("/")
+        client = self._visit.client
         self._events.note(
             events.UPLOAD_REFUSED,
-            client_id=self._visit.client.client_id,
-            name=name,
+            client_id=client.client_id,
+            organisation=client.organisation,
+            address=client.peer.address,
+            session=client.peer.session,
             schema=folder or "/",
+            name=name,
+            door="sftp",
             problem=error.message,
+            code=error.code.value,
         )
 
     # Temporary names -------------------------------------------------------------------------------------------------
@@ -148,7 +154,7 @@ class PutSession:
             raise PipeError(Code.NOT_ALLOWED, "folders cannot be renamed")
         new = tree.target(newpath, schemas)
         put = await self._settled((old.schema, old.name))
-        if put is None or not put.temporary:
+        if put is None or put.final is None:
             if await self._find(old) is None:
                 raise PipeError(Code.NOT_FOUND, "no such file")
             raise PipeError(Code.NOT_ALLOWED, "accepted files cannot be renamed")
@@ -156,7 +162,7 @@ class PutSession:
             raise SFTPError(FX_FAILURE, "close the file before renaming it")
         if new.schema != old.schema:
             raise PipeError(Code.NOT_ALLOWED, "a temporary name is renamed within its folder only")
-        if self._intake.unfinished(new.name):
+        if self._intake.unfinished(new.name) is not None:
             raise PipeError(Code.NOT_ALLOWED, "that is a temporary name too: rename to the final one")
         await put.rename((new.schema, new.name))
         self._visit.renamed(put, (old.schema, old.name))
@@ -176,7 +182,7 @@ class PutSession:
             raise PipeError(Code.NOT_ALLOWED, "folders cannot be removed")
         key = (place.schema, place.name)
         put = await self._settled(key)
-        if put is not None and put.temporary:
+        if put is not None and put.final is not None:
             put.drop("removed by the client")
             return
         # rclone and WinSCP give up when this is "permission denied" for a name that is not there (copyparty#1170).
@@ -186,7 +192,7 @@ class PutSession:
             raise PipeError(Code.NOT_ALLOWED, "accepted files cannot be removed")
         # WinSCP clears the way for its RENAME and gives up when it cannot (SftpFileSystem.cpp, Source). The accepted
         # upload stays; its name is free for the new version that waits.
-        self._visit.add(Put(key, None, temporary=False, clock=self._visits.clock.seconds))
+        self._visit.add(Put(key, None, final=None, clock=self._visits.clock.seconds))
 
     async def _settled(self, key: Key) -> Put | None:
         """The client's newest file of this name, when no request on it is under way; None when it is gone."""
@@ -241,7 +247,7 @@ class PutSession:
             [
                 listing.entry(put.key[1].encode(), listing.file_attributes(put.size, put.at), now)
                 for put in self._visit.files.values()
-                if put.key[0] == place.name and put.state is not State.GONE
+                if put.key[0] == place.name and put.state not in (State.GONE, State.UNKNOWN)
             ]
         )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
+from conch_pipe.errors import Code, PipeError
 from conch_pipe.interfaces import IUpload
 
 Key = tuple[str, str]  # schema, name
@@ -28,25 +29,26 @@ class State(enum.Enum):
     NAMING = "naming"  # RENAME came, not answered yet
     DONE = "done"  # accepted: nothing takes it away any more
     GONE = "gone"  # refused, dropped or cut: STAT must say so, else paramiko takes an older version for this one
+    UNKNOWN = "unknown"  # accepted or not, only the catalog can tell
 
 
-_SETTLED = frozenset({State.WRITING, State.WAITING, State.DONE, State.GONE})
-_FINAL = frozenset({State.DONE, State.GONE})
+_MOVING = frozenset({State.CLOSING, State.NAMING})
+_FINAL = frozenset({State.DONE, State.GONE, State.UNKNOWN})
 
 
 class Put:
     """One file as STAT, listings, RENAME and REMOVE see it.
 
     :param upload: an IUpload; None for a name that is to look absent.
-    :param temporary: the name is not the final one.
+    :param final: the name it will have, when this one is temporary.
     :param clock: gives POSIX time in seconds.
     """
 
-    __slots__ = ("key", "temporary", "state", "at", "_upload", "_size", "_clock", "_waiting")
+    __slots__ = ("key", "final", "state", "at", "_upload", "_size", "_clock", "_waiting")
 
-    def __init__(self, key: Key, upload: IUpload | None, *, temporary: bool, clock: Callable[[], float]) -> None:
+    def __init__(self, key: Key, upload: IUpload | None, *, final: str | None, clock: Callable[[], float]) -> None:
         self.key = key
-        self.temporary = temporary
+        self.final = final
         self.state = State.WRITING if upload is not None else State.GONE
         self.at = clock()
         self._upload: Any = upload  # None once nothing can happen to it any more
@@ -66,7 +68,7 @@ class Put:
 
     def settled(self) -> Deferred[None]:
         """Fires when no CLOSE or RENAME of it is under way; requests may be pipelined behind one."""
-        if self.state in _SETTLED:
+        if self.state not in _MOVING:
             return succeed(None)
         waiting: Deferred[None] = Deferred()
         self._waiting.append(waiting)
@@ -89,9 +91,12 @@ class Put:
                 self._to(State.WAITING)
             else:
                 self._done(done.bytes)
+        except PipeError as error:
+            self._refused(error)
+            raise
         finally:
             if self.state is State.CLOSING:
-                self._failed()
+                self._failed("it could not be stored")
 
     async def rename(self, key: Key) -> None:
         """Accept a file that waits under a temporary name.
@@ -105,9 +110,12 @@ class Put:
             done = await self._upload.commit(key[1])
             self.key = key
             self._done(done.bytes)
+        except PipeError as error:
+            self._refused(error)
+            raise
         finally:
             if self.state is State.NAMING:
-                self._failed()
+                self._failed("it could not be stored")
 
     def drop(self, why: str) -> None:
         """Drop the bytes, unless the file is accepted or about to be.
@@ -123,21 +131,26 @@ class Put:
         self._size = 0
         self._to(State.GONE)
 
-    def _failed(self, why: str = "refused") -> None:
+    def _refused(self, error: PipeError) -> None:
+        self.lost()
+        if error.code is Code.UNKNOWN_OUTCOME:
+            self._to(State.UNKNOWN)
+
+    def _failed(self, why: str) -> None:
         upload = self._upload
         self.lost()
-        upload.abort(why)  # after a refusal it does nothing; after anything unexpected the bytes must go too
+        upload.abort(why)
 
     def _done(self, size: int) -> None:
         self._upload = None
         self._size = size
-        self.temporary = False
+        self.final = None
         self._to(State.DONE)
 
     def _to(self, state: State) -> None:
         self.state = state
         self.at = self._clock()
-        if state in _SETTLED:
+        if state not in _MOVING:
             waiting, self._waiting = self._waiting, []
             for one in waiting:
                 one.callback(None)
@@ -182,10 +195,10 @@ class Shelf:
         self.add(put)
 
     def waits_for(self, key: Key) -> bool:
-        """Whether a complete temporary file is about to take this name: ``a.csv.filepart`` for ``a.csv``."""
+        """Whether a complete file is about to take this name: ``a.csv.filepart`` for ``a.csv``."""
         schema, name = key
         return any(
-            put.state is State.WAITING and put.key[0] == schema and name in put.key[1] for put in self._puts.values()
+            put.state is State.WAITING and put.key[0] == schema and put.final == name for put in self._puts.values()
         )
 
     def sweep(self, keep_s: float, leftover_s: float) -> None:

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Client, Credential
-from conch_pipe.sftp.shelf import Key, Put, Shelf
+from conch_pipe.sftp.shelf import Key, Put, Shelf, State
 
 BUSY = "the service is shutting down; try again in a minute"
 
@@ -35,9 +35,11 @@ class Visit:
         self._remembered = remembered
 
     def find(self, key: Key) -> Put | None:
-        """The client's newest file of this name, on whatever connection; perhaps GONE."""
+        """The client's newest file of this name, on whatever connection; perhaps GONE. None: the catalog may know."""
         put = self.shelf.find(key) or self.files.get(key)
-        return put if put is not None and put.key == key else None  # renamed on another connection meanwhile
+        if put is None or put.state is State.UNKNOWN or put.key != key:  # renamed on another connection meanwhile
+            return None
+        return put
 
     def add(self, put: Put) -> None:
         """A file was opened here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -190,18 +191,28 @@ class MemoryIntake:
     def let_go(self) -> None:
         held, self.held = self.held or [], None
         for done, work in held:
-            done.callback(work())
+            try:
+                done.callback(work())
+            except PipeError as error:
+                done.errback(error)
 
-    def unfinished(self, name: str) -> bool:
-        ends = (".filepart", ".part", ".partial", ".tmp")
-        return self.temporary_names and (name.endswith(ends) or name.startswith(".in."))
+    def unfinished(self, name: str) -> str | None:
+        if not self.temporary_names:
+            return None
+        if name.startswith(".in."):
+            return name[4:]
+        bare, _, ending = name.rpartition(".")
+        if not bare or ending not in ("filepart", "part", "partial", "tmp"):
+            return None
+        return re.sub(r"\.[0-9a-f]{8}$", "", bare) if ending == "partial" else bare
 
     def begin(
         self, client: Client, schema: str, name: str, *, door: str, size: int | None = None, provisional: bool = False
     ) -> MemoryUpload:
         assert door == "sftp"
         assert schema in client.schemas
-        if not provisional and not name.lower().endswith((".csv", ".json")):
+        final = (self.unfinished(name) if provisional else None) or name
+        if not final.lower().endswith((".csv", ".json")):
             raise PipeError(Code.INVALID, "use .csv or .json")
         if size is not None and size > self.limit:
             raise PipeError(Code.TOO_LARGE, f"larger than {self.limit} bytes")

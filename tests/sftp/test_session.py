@@ -196,6 +196,21 @@ def test_an_unknown_outcome_is_never_answered(pair, service):
     assert pair.dropped is not None
 
 
+def test_after_an_unknown_outcome_the_catalog_answers_stat(pair, service):
+    """The client comes back and asks; perhaps the commit went through."""
+    service.intake.held = []
+    handle = pair.open(b"/orgShifts/a.csv")
+    pair.ask(handle.writeChunk(0, b"id\n"))
+    pair.begin(handle.close())
+    upload = next(iter(service.intake.live))
+    upload._accept("a.csv")
+    service.intake.outcome = PipeError(Code.UNKNOWN_OUTCOME, "unknown")
+    service.intake.let_go()
+
+    assert pair.dropped is not None
+    assert service.login().channel().stat(b"/orgShifts/a.csv")["size"] == 3
+
+
 def test_a_file_being_written_is_there_with_its_size_so_far(pair, connection):
     handle = pair.open(b"/orgShifts/a.csv")
     pair.ask(handle.writeChunk(0, b"12345"))
@@ -363,12 +378,12 @@ def test_a_temporary_file_stays_where_it_is_when_its_rename_is_denied(pair, serv
 
 
 def test_a_rename_to_a_name_that_intake_refuses_drops_the_file(pair, service):
-    pair.put(b"/orgShifts/a.txt.part", b"id\n")
+    pair.put(b"/orgShifts/a.csv.part", b"id\n")
 
-    answer = pair.refused(pair.client.renameFile(b"/orgShifts/a.txt.part", b"/orgShifts/a.txt"))
+    answer = pair.refused(pair.client.renameFile(b"/orgShifts/a.csv.part", b"/orgShifts/a.txt"))
 
     assert answer == (FX_FAILURE, "use .csv or .json")
-    assert pair.refused(pair.client.getAttrs(b"/orgShifts/a.txt.part")) == MISSING
+    assert pair.refused(pair.client.getAttrs(b"/orgShifts/a.csv.part")) == MISSING
     assert not service.intake.live
 
 
