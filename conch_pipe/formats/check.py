@@ -1,0 +1,170 @@
+"""Is a file what its schema says? Reads it in a worker process and writes the good rows to Parquet.
+
+Two ways, one meaning. First DuckDB tries to prove in one streaming statement that nothing is wrong. A file that is not
+proved is read again by Python's strict CSV reader, which defines what a file means and knows record and line of every
+problem; its rewritten copy goes through the same rules. JSON is always rewritten. Verdicts depend on the bytes only.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from conch_pipe.errors import Code, PipeError
+from conch_pipe.formats import csv_text, engine, json_text, sniff
+from conch_pipe.formats.columns import Schema
+from conch_pipe.formats.csv_text import NO_ROWS, Canonical
+from conch_pipe.formats.limits import Limits
+from conch_pipe.formats.naming import Match
+from conch_pipe.formats.parsing import parse_schema
+from conch_pipe.formats.verdicts import to_json
+from conch_pipe.model import Problem, Verdict
+
+GLOB = frozenset("*?[")  # DuckDB takes a path with these for a pattern
+
+
+def check_file(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What a worker process calls: JSON values in, JSON values out.
+
+    :param arguments: ``schema_text``, ``schema_name``, ``path``, ``name`` (the client's), ``parquet`` (to be written),
+        and optionally ``sha256`` (hexadecimal) and ``limits`` (see limits.py; others are ignored).
+    :returns: a Verdict; ``verdicts.from_json`` reads it.
+    :raises PipeError: as :func:`check`.
+    """
+    verdict = check(
+        parse_schema(arguments["schema_text"], arguments["schema_name"]),
+        Path(arguments["path"]),
+        name=arguments["name"],
+        parquet=Path(arguments["parquet"]) if arguments.get("parquet") else None,
+        sha256=arguments.get("sha256"),
+        limits=Limits.of(arguments.get("limits") or {}),
+    )
+    return to_json(verdict)
+
+
+def check(
+    schema: Schema,
+    path: Path,
+    *,
+    name: str | None = None,
+    parquet: Path | None = None,
+    sha256: str | None = None,
+    limits: Limits | None = None,
+) -> Verdict:
+    """Judge one file.
+
+    :param name: tells CSV from JSON by its end; without it the path's own.
+    :param parquet: gets the rows when the verdict is ``accepted``, and does not exist otherwise. None: only judge.
+    :param sha256: hexadecimal, of what was received.
+    :raises PipeError: INVALID for another kind of file; CONFLICT when the bytes are not those received; NOT_FOUND;
+        FAILED when the schema's own Python function is missing or wrong.
+    """
+    limits = limits or Limits()
+    form = sniff.format_of(name or path.name)
+    if form is None:
+        raise PipeError(Code.INVALID, "use .csv or .json")
+    try:
+        found = sniff.scan(path, lines=form == "csv", longest_line=limits.line_bytes)
+    except FileNotFoundError:
+        raise PipeError(Code.NOT_FOUND, "the stored copy is gone", str(path)) from None
+    if sha256 is not None and found.sha256 != sha256.lower():
+        raise PipeError(Code.CONFLICT, "stored copy damaged", f"sha256 {found.sha256}, expected {sha256}")
+    if found.reason is not None:
+        return refused(found.reason, found.line)
+    beside = limits.temporary or (parquet.parent if parquet is not None else None)
+    with tempfile.TemporaryDirectory(prefix="check-", dir=beside) as folder:
+        run = _Check(schema, path, found, parquet or Path(folder) / "rows.parquet", Path(folder), limits)
+        return run.csv() if form == "csv" else run.json()
+
+
+def refused(reason: str, line: int | None = None) -> Verdict:
+    """The verdict on a file that is wrong as a whole."""
+    return Verdict(0, 0, False, (Problem(reason, line),), 1)
+
+
+class _Check:
+    """One file being judged."""
+
+    def __init__(
+        self, schema: Schema, path: Path, found: sniff.Scan, parquet: Path, folder: Path, limits: Limits
+    ) -> None:
+        self.schema = schema
+        self.path = path
+        self.found = found
+        self.parquet = parquet
+        self.folder = folder
+        self.limits = limits
+        self.rewritten = folder / "canonical.csv"
+
+    def csv(self) -> Verdict:
+        with self.path.open("rb") as file:
+            head = file.read(self.limits.line_bytes + 4).removeprefix(sniff.BOM)
+        if not head.strip():
+            return refused(NO_ROWS)
+        whole = self.found.size <= len(head) + 3
+        header = csv_text.header_of(head.decode("utf-8", "ignore"), self.schema, self.limits, whole=whole)
+        if header is None:
+            return refused(f"the line is longer than {self.limits.line_bytes} bytes", 1)
+        names, fit = header
+        if fit.reasons:
+            problems = tuple(Problem(reason, 1) for reason in fit.reasons)
+            return Verdict(0, 0, False, problems, len(problems))
+        rows = self.proved(len(names), fit)
+        if rows is not None:
+            return self.enough(Verdict(rows, 0, True))
+        file_ = csv_text.canonical(self.path, self.schema, fit, len(names), self.rewritten, self.limits)
+        return self.judged(file_)
+
+    def json(self) -> Verdict:
+        with self.path.open("rb") as file:
+            if not file.read(1 << 16).removeprefix(sniff.BOM).strip(b" \t\r\n"):
+                return refused(NO_ROWS)
+        half = sniff.lone_surrogate(self.path)
+        if half is not None:
+            return refused(f"the escape at byte {half + 1} is half of a surrogate pair")
+        return self.judged(json_text.canonical(self.path, self.schema, self.rewritten, self.limits))
+
+    def proved(self, width: int, fit: Match) -> int | None:
+        """The number of rows when nothing is wrong, as far as DuckDB alone can tell."""
+        asked = self.schema.completeness
+        if (
+            asked.trailer is not None
+            or (asked.final_newline and not csv_text.ends_with_break(self.path))
+            or self.found.breaks > self.limits.rows
+            or GLOB & set(str(self.path))
+        ):
+            return None
+        with engine.connected(self.limits, self.folder, self.path, self.parquet) as connection:
+            return engine.prove(connection, self.schema, self.path, width, fit.positions, self.parquet, self.limits)
+
+    def judged(self, file: Canonical) -> Verdict:
+        """The verdict on a rewritten file."""
+        if file.fatal:
+            return Verdict(0, 0, False, tuple(file.problems[: self.limits.problems]), file.problem_count)
+        with engine.connected(self.limits, self.folder, file.path, self.parquet) as connection:
+            bad, count, problems = engine.explain(connection, self.schema, file, self.limits)
+            problems = sorted([*file.problems, *problems], key=lambda one: one.row or 0)[: self.limits.problems]
+            count += file.problem_count
+            left_out = file.left_out + bad
+            if left_out and self.schema.on_bad_row == "reject_file":
+                return Verdict(0, 0, False, tuple(problems), count)
+            if left_out and left_out == file.records:
+                none = Problem(f"none of the {left_out} rows is good")
+                return Verdict(0, 0, False, (none, *problems)[: self.limits.problems], count + 1)
+            try:
+                rows = engine.write_good(connection, self.schema, file, self.parquet, self.limits)
+            except PipeError as error:
+                if error.code is not Code.BAD_FILE:
+                    raise
+                return refused(error.message)
+        return self.enough(Verdict(rows, left_out, True, tuple(problems), count))
+
+    def enough(self, verdict: Verdict) -> Verdict:
+        """A header without rows is a day without sales and fine, unless the schema asks for rows."""
+        least = self.schema.completeness.min_rows
+        if verdict.rows >= least:
+            return verdict
+        self.parquet.unlink(missing_ok=True)
+        return refused(f"the file has {verdict.rows} rows, at least {least} are expected")
