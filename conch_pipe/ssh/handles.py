@@ -96,17 +96,18 @@ class File:
 
         :raises SFTPError: the file's first failure, or what the backend says.
         """
-        try:
-            self.check()
-            self._over = True
-            await value(self.backend.close())
-        finally:
-            waiters, self._waiters = self._waiters or [], None
-            for waiter in waiters:
-                waiter.callback(None)
+        self.check()
+        self._over = True
+        await value(self.backend.close())
 
-    async def closed(self) -> None:
-        """Wait until :meth:`close` has ended."""
+    def settle(self) -> None:
+        """The CLOSE was answered: what waited for that goes on."""
+        waiters, self._waiters = self._waiters or [], None
+        for waiter in waiters:
+            waiter.callback(None)
+
+    async def settled(self) -> None:
+        """Wait until the CLOSE was answered."""
         if self._waiters is not None:
             waiter: Deferred[None] = Deferred()
             self._waiters.append(waiter)

@@ -295,7 +295,7 @@ class SFTPServer:
 
         async def after_closes() -> None:
             for file in before:
-                await file.closed()
+                await file.settled()
             await self._answer(request, kind, work)
 
         self._outstanding += 1
@@ -410,13 +410,16 @@ class SFTPServer:
         self._closing.add(found)
 
         async def work() -> bytes:
-            try:
-                await found.close()
-            finally:
-                self._closing.discard(found)
+            await found.close()
             return wire.ok(request)
 
-        self._in_line(found.line, request, Type.CLOSE, work)
+        async def close() -> None:
+            await self._answer(request, Type.CLOSE, work)
+            self._closing.discard(found)
+            found.settle()
+
+        self._outstanding += 1
+        found.line.add(close)
         return None
 
     def _read(self, request: int, reader: Reader) -> bytes:

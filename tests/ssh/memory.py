@@ -42,7 +42,7 @@ class MemoryFile:
         refusal = self.tree.refuse_writes
         if refusal is not None:
             raise refusal
-        if self.tree.limit is not None and offset + len(data) > self.tree.limit:
+        if offset + len(data) > self.tree.limit:
             raise SFTPError(4, f"larger than {self.tree.limit} bytes")
         if len(self.data) < offset:
             self.data += bytes(offset - len(self.data))
@@ -89,7 +89,7 @@ class MemoryTree:
     def __init__(self, avatar: Any = None) -> None:
         self.files: dict[bytes, MemoryFile] = {}
         self.opened: list[MemoryFile] = []
-        self.limit: int | None = None
+        self.limit = 8 * 2**20  # bytes of one file
         self.slow = False  # writeChunk returns Deferreds, kept in MemoryFile.pending
         self.refuse_writes: Exception | None = None
         self.refuse_close: Exception | None = None
@@ -100,7 +100,7 @@ class MemoryTree:
         self.rows = 0
         if avatar is not None:
             avatar.trees.append(self)
-            self.limit = avatar.limit
+            self.limit = avatar.limit or self.limit
 
     def _at(self, path: bytes) -> list[bytes]:
         parts: list[bytes] = []
