@@ -21,6 +21,7 @@ from conch_pipe import events
 from conch_pipe.crashpoints import crashpoint
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.formats.schema import Schema, SchemaBook
+from conch_pipe.formats.verdicts import from_json
 from conch_pipe.interfaces import IEvents, IObjects, IUploads, IWarehouse, IWorkers
 from conch_pipe.model import Job, Outcome, Problem, State, Upload, Verdict, utc
 
@@ -110,35 +111,28 @@ class Ingest:
     async def _check(self, work: _Work) -> Verdict:
         """Let a worker write the good rows to Parquet and say what is wrong with the others."""
         upload = work.upload
-        raw = await self._fetch(upload)
-        crashpoint("P2")
-        started = self.clock.seconds()
-        found = await self.workers.call(
-            CHECK,
-            {
-                "schema_text": work.schema.text,
-                "schema_name": work.schema.name,
-                "path": str(raw),
-                "name": upload.name,
-                "sha256": upload.sha256,
-                "parquet": str(work.parquet),
-                "limits": dict(self.limits),
-            },
-            wall_s=self.wall_s,
-        )
+        asked = {
+            "schema_text": work.schema.text,
+            "schema_name": work.schema.name,
+            "name": upload.name,
+            "sha256": upload.sha256,
+            "parquet": str(work.parquet),
+            "limits": dict(self.limits),
+        }
+        try:
+            raw = await self.objects.fetch(upload.object_key)
+            crashpoint("P2")
+            started = self.clock.seconds()
+            found = await self.workers.call(CHECK, asked | {"path": str(raw)}, wall_s=self.wall_s)
+        except PipeError as error:
+            if error.code not in (Code.NOT_FOUND, Code.CONFLICT):
+                raise
+            # Gone, or not the bytes that were received: nobody but an operator can tell why.
+            self.events.note(events.STORED_COPY_DAMAGED, upload_id=str(upload.id))
+            raise PipeError(error.code, "our copy of the file is damaged or gone: send it again", str(error)) from error
         crashpoint("P4")
         work.seconds["check"] = self.clock.seconds() - started
-        return verdict_of(found)
-
-    async def _fetch(self, upload: Upload) -> Path:
-        try:
-            path: Path = await self.objects.fetch(upload.object_key)
-        except PipeError as error:
-            if error.code is not Code.NOT_FOUND:
-                raise
-            self.events.note(events.STORED_COPY_DAMAGED, upload_id=str(upload.id))
-            raise PipeError(Code.NOT_FOUND, "our copy of the file is gone: send it again", error.detail) from error
-        return path
+        return from_json(found)
 
     async def _load(self, work: _Work) -> int:
         started = self.clock.seconds()
@@ -189,6 +183,7 @@ class Ingest:
 
     def given_up(self, job: Job, problem: str, *, ours: bool) -> Outcome:
         """FAILED; a job given up through our fault stays on record as dead."""
+        problem = " ".join(problem.split())  # one line; the mistakes of a schema are several
         columns = {"state": State.FAILED, "problem": problem, "finished_at": utc(self.clock)}
         return Outcome(done=not ours, reason=problem, upload=columns)
 
@@ -209,12 +204,6 @@ class Ingest:
             )
         elif columns.get("state") is State.FAILED:
             self.events.note(events.UPLOAD_FAILED, upload_id=job.subject, problem=columns["problem"])
-
-
-def verdict_of(found: Mapping[str, Any]) -> Verdict:
-    """The Verdict a worker sent as JSON values."""
-    problems = tuple(Problem(**problem) for problem in found["problems"])
-    return Verdict(found["rows"], found["rejected"], found["accepted"], problems, found["problem_count"])
 
 
 def in_words(problem: Problem) -> str:

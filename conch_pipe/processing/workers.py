@@ -43,14 +43,13 @@ class WorkerLimits:
 
 
 def environment() -> dict[str, str]:
-    """What a worker sees of ours: where the package is, and the crash points of a test. No secret is in it."""
+    """What a worker sees of ours: where modules are, and the crash points of a test. No secret is in it."""
+    root = str(Path(conch_pipe.__file__).parents[1])
+    # The operator's PYTHONPATH as well: a schema may name a transformer of their own.
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     # Without MALLOC_ARENA_MAX each thread of DuckDB reserves 64 MiB of the address space.
-    names = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "MALLOC_ARENA_MAX": "2", "PYTHONPATH": _root()}
+    names = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "MALLOC_ARENA_MAX": "2", "PYTHONPATH": path}
     return names | {key: value for key, value in os.environ.items() if key.startswith("PIPE_CRASH")}
-
-
-def _root() -> str:
-    return str(Path(conch_pipe.__file__).parents[1])
 
 
 @implementer(IWorkers)

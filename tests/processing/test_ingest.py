@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import maybeDeferred
 
-from conch_pipe.errors import Code, PipeError, WorkerDied
+from conch_pipe.errors import Code, Mistakes, PipeError, WorkerDied
 from conch_pipe.events import Events
 from conch_pipe.model import Problem, State
 from conch_pipe.processing import ingest
@@ -155,8 +155,28 @@ def test_a_missing_raw_copy_is_an_alarm_and_not_a_loop(bench):
     bench.run(60)
 
     assert bench.catalog.uploads[upload_id].state is State.FAILED
-    assert bench.catalog.uploads[upload_id].problem == "our copy of the file is gone: send it again"
+    assert bench.catalog.uploads[upload_id].problem == "our copy of the file is damaged or gone: send it again"
     assert bench.told("object.damaged") == [{"upload_id": str(upload_id)}]
+
+
+def test_a_raw_copy_whose_bytes_have_changed_is_an_alarm_too(bench):
+    upload_id = bench.put("1\n")
+    bench.workers.trouble = [PipeError(Code.CONFLICT, "stored copy damaged", "sha256 …")]
+
+    bench.run(60)
+
+    assert bench.catalog.uploads[upload_id].state is State.FAILED
+    assert bench.warehouse.ledger == {}
+    assert bench.told("object.damaged") == [{"upload_id": str(upload_id)}]
+
+
+def test_a_reason_of_several_lines_becomes_one(bench):
+    upload_id = bench.put("1\n")
+    bench.workers.trouble = [Mistakes("schema shifts", ["no table", "no columns"])]
+
+    bench.run()
+
+    assert bench.catalog.uploads[upload_id].problem == "schema shifts: 2 mistakes - no table - no columns"
 
 
 def test_a_schema_that_is_gone_is_named(bench):

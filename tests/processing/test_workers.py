@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -19,6 +20,9 @@ from twisted.logger import formatEvent, globalLogPublisher
 
 from conch_pipe.errors import Code, PipeError, WorkerDied
 from conch_pipe.events import Events
+from conch_pipe.formats.schema import shipped
+from conch_pipe.formats.verdicts import from_json
+from conch_pipe.processing.ingest import CHECK
 from conch_pipe.processing.workers import WorkerLimits, Workers
 
 HERE = "tests.processing.functions"
@@ -210,6 +214,40 @@ async def test_duckdb_works_below_the_memory_limit_of_the_process(pool, tmp_path
     assert answer == {"rows": 3_000_000}
 
 
+SHIFTS = """shift_id,store_id,employee_id,starts_at,ends_at,status
+1,s1,e1,2026-03-01 08:00,2026-03-01 16:00,planned
+2,s1,e2,2026-03-01 08:00,{end},planned
+"""
+
+
+@pytest.mark.parametrize(("end", "rows", "problems"), [("2026-03-01 16:00", 2, 0), ("soon", 0, 1)])
+@pytest_twisted.ensureDeferred
+async def test_a_file_is_checked_against_a_shipped_schema_under_all_limits(pool, tmp_path, end, rows, problems):
+    """The real ``check_file`` in a real worker: the seam of two rooms."""
+    raw, parquet = tmp_path / "raw", tmp_path / "rows.parquet"
+    raw.write_text(SHIFTS.format(end=end))
+    schema = shipped() / "orgShifts.toml"
+    workers = pool.start(1)
+
+    found = await workers.call(
+        CHECK,
+        {
+            "schema_text": schema.read_text(),
+            "schema_name": "orgShifts",
+            "path": str(raw),
+            "name": "a.csv",
+            "sha256": hashlib.sha256(raw.read_bytes()).hexdigest(),
+            "parquet": str(parquet),
+            "limits": {},
+        },
+        wall_s=20,
+    )
+
+    verdict = from_json(found)
+    assert (verdict.rows, verdict.problem_count, verdict.accepted) == (rows, problems, not problems)
+    assert parquet.exists() is verdict.accepted
+
+
 @pytest_twisted.ensureDeferred
 async def test_what_a_function_prints_goes_to_the_log_and_not_into_the_protocol(pool):
     workers = pool.start(1)
@@ -288,6 +326,7 @@ async def test_a_worker_that_stays_big_is_replaced(pool):
 
 @pytest_twisted.ensureDeferred
 async def test_a_worker_sees_nothing_of_our_environment_but_the_crash_points(pool, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/operator/transformers")
     monkeypatch.setenv("PIPE_SFTP_SECRET", "kanarek")
     monkeypatch.setenv("PIPE_CRASH", "X9")
     workers = pool.start(1)
@@ -296,6 +335,7 @@ async def test_a_worker_sees_nothing_of_our_environment_but_the_crash_points(poo
 
     assert set(seen["environment"]) <= {"LC_ALL", "TZ", "MALLOC_ARENA_MAX", "PYTHONPATH", "PIPE_CRASH"}
     assert seen["environment"]["PIPE_CRASH"] == "X9"
+    assert seen["environment"]["PYTHONPATH"].split(":") == [str(ROOT), "/operator/transformers"]
     assert (seen["umask"], seen["folder_on_path"]) == (0o077, False)
 
 
