@@ -1,0 +1,185 @@
+"""What ``check`` looks at, one function for each part of an installation; each yields findings and mends nothing."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from conch_pipe.cli import service
+from conch_pipe.cli.organisations import known_schema
+from conch_pipe.cli.session import Session, now
+from conch_pipe.errors import Code, Mistakes, PipeError
+
+OK, WARN, FAIL = "ok", "warn", "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    level: str  # ok, warn, fail
+    text: str
+
+
+def all_findings(session: Session) -> Iterator[Finding]:
+    """Everything that can be told without a visit to the service.
+
+    :raises SettingsRefused: without settings there is nothing to look at.
+    """
+    yield from _settings(session)
+    yield from _keys(session)
+    yield from _schemas(session)
+    yield from _catalog(session)
+    yield from _warehouse(session)
+    yield from _room(session)
+    yield from _service(session)
+
+
+def _settings(session: Session) -> Iterator[Finding]:
+    from conch_pipe.settings.places import unusable
+
+    mistakes = unusable(session.settings)
+    yield from (Finding("settings", FAIL, one) for one in mistakes)
+    if not mistakes:
+        yield Finding("settings", OK, str(session.settings.file))
+
+
+def _keys(session: Session) -> Iterator[Finding]:
+    from conch_pipe.ssh.hostkeys import HostKeyError, fingerprint, load
+
+    kinds = set()
+    for path in session.settings.ssh.host_keys:
+        try:
+            key = load(path)
+        except HostKeyError as error:
+            yield Finding("host key", FAIL, str(error))
+            continue
+        kinds.add(key.type())
+        if key.type() == "RSA" and key.size() < 3072:
+            yield Finding("host key", WARN, f"{path}: {key.size()} bits; 3072 are usual today")
+        else:
+            yield Finding("host key", OK, f"{fingerprint(key)}  {path.name}")
+    if kinds == {"RSA"}:
+        yield Finding("host key", WARN, "there is no Ed25519 key, which clients prefer")
+
+
+def _schemas(session: Session) -> Iterator[Finding]:
+    try:
+        names = session.schemas.names()
+    except Mistakes as error:
+        yield from (Finding("schemas", FAIL, one) for one in error.mistakes)
+        return
+    from conch_pipe.formats.engine import prove_schema
+
+    wrong = False
+    for name in names:
+        try:
+            prove_schema(known_schema(session.schemas, name))
+        except Mistakes as error:
+            wrong = True
+            yield from (Finding("schemas", FAIL, f"{name}: {one}") for one in error.mistakes)
+    if names and not wrong:
+        yield Finding("schemas", OK, ", ".join(names))
+    elif not names:
+        yield Finding("schemas", WARN, f"there are none in {session.settings.schemas.folder}")
+
+
+def _catalog(session: Session) -> Iterator[Finding]:
+    try:
+        damage = now(session.catalog.database.read(_quick_check))
+        organisations = now(session.catalog.organisations.list())
+        credentials = now(session.catalog.credentials.list())
+        counts = now(session.catalog.uploads.counts())
+    except PipeError as error:
+        yield Finding("catalog", FAIL, str(error))
+        return
+    if damage:
+        yield Finding("catalog", FAIL, f"the file is damaged: {damage}")
+    else:
+        number = sum(counts.values())
+        yield Finding(
+            "catalog", OK, f"{len(organisations)} organisations, {len(credentials)} credentials, {number} uploads"
+        )
+    try:
+        names = set(session.schemas.names())
+    except Mistakes:
+        names = {schema for one in organisations for schema in one.schemas}  # told already
+    able = {one.organisation for one in credentials if one.revoked_at is None}
+    for one in organisations:
+        if not one.schemas:
+            yield Finding("organisation", WARN, f"{one.name} has no schema: conch-pipe schema enable {one.name} SCHEMA")
+        if gone := sorted(set(one.schemas) - names):
+            yield Finding("organisation", FAIL, f"{one.name} has schemas whose files are gone: {', '.join(gone)}")
+        if one.name not in able:
+            yield Finding("organisation", WARN, f"{one.name} cannot log in: conch-pipe credential create {one.name}")
+
+
+def _quick_check(connection: Any) -> str:
+    """The first damage SQLite finds, or nothing."""
+    if connection.dialect.name != "sqlite":
+        return ""
+    found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one())
+    return "" if found == "ok" else found
+
+
+def _warehouse(session: Session) -> Iterator[Finding]:
+    from conch_pipe.cli.warehouse import query
+
+    try:
+        query(session, "SELECT 1 AS one", limit=1)
+    except PipeError as error:
+        absent = error.code is Code.NOT_FOUND
+        text = "no rows yet; the first upload makes the file" if absent else str(error)
+        yield Finding("warehouse", OK if absent else WARN if error.code is Code.BUSY else FAIL, text)
+    else:
+        yield Finding("warehouse", OK, session.settings.warehouse.url)
+
+
+def _room(session: Session) -> Iterator[Finding]:
+    settings = session.settings
+    folder = settings.spool.folder
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    least = settings.disk.free_bytes
+    level = FAIL if free < least else WARN if free < 2 * least else OK
+    yield Finding("disk", level, f"{free >> 20} MiB free; uploads are refused below {least >> 20}")
+    inodes = os.statvfs(folder)
+    if inodes.f_files and inodes.f_favail < inodes.f_files // 100:
+        yield Finding("disk", FAIL, f"{inodes.f_favail} files can still be made: less than 1 %")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 3 * settings.limits.connections + 200
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        yield Finding(
+            "limits",
+            WARN,
+            f"{hard} open files are allowed, {settings.limits.connections} connections may need {wanted}",
+        )
+
+
+def _service(session: Session) -> Iterator[Finding]:
+    try:
+        found = service.running(session.settings.service.state)
+    except OSError as error:
+        yield Finding("service", FAIL, f"{error.strerror}: {error.filename}")
+        return
+    if found:
+        yield Finding("service", OK, f"runs on port {found.ssh_port}, process {found.pid}")
+        return
+    yield Finding("service", WARN, "does not run")
+    ssh = session.settings.ssh
+    if ssh.endpoint or ssh.port == 0:
+        return
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(ssh.interface, ssh.port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+    except OSError as error:
+        yield Finding("service", FAIL, f"cannot listen on {ssh.interface} port {ssh.port}: {error.strerror}")
