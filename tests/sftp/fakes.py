@@ -52,14 +52,20 @@ class MemoryUploads:
         ]
         return succeed(found[-1] if found else None)
 
-    def accept(self, upload, job, *, same_within_s):  # type: ignore[no-untyped-def]
-        raise NotImplementedError
+    def accept(self, upload: Upload, job: Any, *, same_within_s: float) -> Deferred[Upload]:
+        for one in self.records:
+            same = (one.client_id, one.schema, one.name, one.sha256)
+            fresh = (upload.received_at - one.received_at).total_seconds() < same_within_s
+            if fresh and same == (upload.client_id, upload.schema, upload.name, upload.sha256):
+                return succeed(one)
+        self.records.append(upload)
+        return succeed(upload)
 
-    def get(self, upload_id):  # type: ignore[no-untyped-def]
-        raise NotImplementedError
+    def get(self, upload_id: Any) -> Deferred[Upload | None]:
+        return succeed(next((one for one in self.records if one.id == upload_id), None))
 
-    def keys(self):  # type: ignore[no-untyped-def]
-        raise NotImplementedError
+    def keys(self) -> Deferred[set[str]]:
+        return succeed({one.object_key for one in self.records})
 
 
 @implementer(IUpload)

@@ -1,0 +1,310 @@
+"""The door as a whole, over SSH in memory: it starts, knows its sessions, revokes and drains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from twisted.conch.ssh.filetransfer import SFTPError
+from twisted.conch.ssh.keys import Key
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import Clock
+
+from conch_pipe import events
+from conch_pipe.errors import Code, PipeError
+from conch_pipe.sftp.service import Rules, SFTPService
+from conch_pipe.ssh.limits import Limits
+from tests.sftp.conftest import DISK, PUT, START
+from tests.sftp.fakes import HeardEvents, MemoryCredentials, MemoryIntake, MemoryUploads
+from tests.sftp.ssh_client import MemoryEndpoint, SSHClient
+from tests.sftp.test_login import COST, SECRET, WRONG, credential
+
+BY_APPLICATION = 11
+KEY = Key(Ed25519PrivateKey.generate())
+
+
+class Inline:
+    """Runs at once what would run in a thread."""
+
+    running = False
+
+    def start(self) -> None:
+        self.running = True
+
+    def stop(self) -> None:
+        self.running = False
+
+    def __call__(self, function, *args):
+        assert self.running
+        return maybeDeferred(function, *args)
+
+
+class House:
+    """A service with everything behind it in memory."""
+
+    def __init__(self, **rules) -> None:
+        self.clock = Clock()
+        self.clock.advance(START)
+        self.events = HeardEvents()
+        self.uploads = MemoryUploads()
+        self.intake = MemoryIntake(self.clock, self.uploads)
+        self.credentials = MemoryCredentials(credential(), credential("rival-1", organisation="rival"))
+        self.endpoint = MemoryEndpoint()
+        self.threads = Inline()
+        self.clients: list[SSHClient] = []
+        self.service = SFTPService(
+            self.endpoint,
+            [KEY],
+            intake=self.intake,
+            uploads=self.uploads,
+            credentials=self.credentials,
+            events=self.events,
+            clock=self.clock,
+            threads=self.threads,
+            disk=lambda: DISK,
+            limits=Limits(),
+            rules=Rules(hash_cost=COST, **rules),
+        )
+
+    def connect(self, username: bytes = b"acme-1", password: bytes = SECRET) -> SSHClient:
+        client = self.endpoint.connect(username, password)
+        self.clients.append(client)
+        self.pass_time(0)
+        return client
+
+    def pass_time(self, seconds: float) -> None:
+        """Time passes and what is sent arrives."""
+        for _ in range(int(seconds * 4)):
+            self.clock.advance(0.25)
+            for client in self.clients:
+                client.flush()
+        for client in self.clients:
+            client.flush()
+
+    def end(self) -> None:
+        stopped = self.service.stopService()
+        self.pass_time(6)
+        assert stopped.called
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    house = House()
+    house.service.startService()
+    yield house
+    house.end()
+
+
+def test_a_partner_logs_in_and_puts_a_file(house):
+    client = house.connect()
+    sftp = client.open_sftp()
+
+    handle = client.ask(sftp.openFile(b"/orgShifts/a.csv", PUT, {}))
+    client.ask(handle.writeChunk(0, b"id\n1\n"))
+    client.ask(handle.close())
+
+    assert list(house.intake.contents.values()) == [b"id\n1\n"]
+    (told,) = house.events.of(events.LOGIN_SUCCEEDED)
+    assert (told["client_id"], told["organisation"], told["address"]) == ("acme-1", "acme", "192.0.2.1")
+    assert told["banner"].startswith("SSH-2.0-")
+
+
+def test_a_session_is_told_from_its_opening_to_its_end_with_its_uploads(house):
+    client = house.connect()
+    sftp = client.open_sftp()
+    for name in (b"a.csv", b"b.csv", b"c.csv.part"):
+        handle = client.ask(sftp.openFile(b"/orgShifts/" + name, PUT, {}))
+        client.ask(handle.close())
+    client.ask(sftp.renameFile(b"/orgShifts/c.csv.part", b"/orgShifts/c.csv"))
+
+    client.vanish()
+
+    (opened,) = house.events.of(events.SESSION_OPENED)
+    (closed,) = house.events.of(events.SESSION_CLOSED)
+    assert closed["session"] == opened["session"]
+    assert closed["uploads"] == 3
+    assert len(house.service.visits) == 0
+
+
+def test_all_channels_of_a_connection_are_one_session(house):
+    client = house.connect()
+    first = client.open_sftp()
+    handle = client.ask(first.openFile(b"/orgShifts/a.csv", PUT, {}))
+    client.ask(handle.close())
+
+    second = client.open_sftp()
+
+    folder = client.ask(second.openDirectory(b"/orgShifts"))
+    assert [name for name, _, _ in client.ask(folder.read())] == [b"a.csv"]
+
+
+def test_a_wrong_secret_is_refused_after_the_floor(house):
+    client = house.connect(password=WRONG)
+    assert client.failures == 0
+
+    house.pass_time(1.5)
+
+    assert client.failures == 1
+    assert not client.logged_in
+
+
+def test_a_taken_port_stops_the_start(house):
+    late = House()
+    late.endpoint.taken = True
+
+    with pytest.raises(CannotListenError):
+        late.service.startService()
+
+    assert not late.threads.running
+    assert not late.service.running
+
+
+def test_the_port_is_known_while_listening(house):
+    assert house.service.port == 2222
+
+    house.end()
+
+    with pytest.raises(RuntimeError):
+        _ = house.service.port
+
+
+def test_one_connection_too_many_of_a_client_is_told_so(house):
+    for _ in range(10):
+        assert house.connect().logged_in
+
+    late = house.connect()
+
+    assert not late.logged_in
+    assert late.disconnected == (BY_APPLICATION, "at most 10 connections at a time")
+    assert house.connect(b"rival-1").logged_in
+    house.clients[0].vanish()
+    assert house.connect().logged_in
+
+
+def test_revocation_ends_open_sessions_within_five_seconds(house):
+    client, rival = house.connect(), house.connect(b"rival-1")
+    sftp = client.open_sftp()
+    client.ask(sftp.openFile(b"/orgShifts/a.csv", PUT, {}))
+
+    house.credentials.revoke("acme-1")
+    house.pass_time(5)
+
+    assert client.disconnected == (BY_APPLICATION, "your credential was revoked")
+    assert client.lost
+    assert not rival.lost
+    assert not house.intake.live
+    (told,) = house.events.of(events.CREDENTIAL_REVOKED)
+    assert (told["client_id"], told["sessions"]) == ("acme-1", 1)
+
+
+def test_changed_schemas_reach_open_sessions(house):
+    client = house.connect()
+    sftp = client.open_sftp()
+
+    house.credentials.change("acme-1", schemas=("orgTransactions",))
+    house.pass_time(5)
+
+    with pytest.raises(SFTPError, match="no such schema; yours are orgTransactions"):
+        client.ask(sftp.openFile(b"/orgShifts/a.csv", PUT, {}))
+    client.ask(client.ask(sftp.openFile(b"/orgTransactions/a.csv", PUT, {})).close())
+
+
+def test_a_catalog_that_cannot_be_asked_ends_nobodys_session_and_the_watch_goes_on(house):
+    client = house.connect()
+    house.credentials.broken = PipeError(Code.BUSY, "the catalog is busy")
+    house.pass_time(10)
+    assert not client.lost
+
+    house.credentials.broken = None
+    house.credentials.revoke("acme-1")
+    house.pass_time(5)
+
+    assert client.lost
+
+
+def test_a_watch_that_fails_begins_again(house, logged_errors):
+    client = house.connect()
+    house.credentials.broken = ZeroDivisionError("a fault of ours")
+    house.pass_time(10)
+    assert logged_errors.flush(ZeroDivisionError)
+
+    house.credentials.broken = None
+    house.credentials.revoke("acme-1")
+    house.pass_time(5)
+
+    assert client.lost
+
+
+def test_draining_lets_a_running_put_finish_and_then_says_goodbye(house):
+    busy, idle = house.connect(), house.connect()
+    sftp = busy.open_sftp()
+    handle = busy.ask(sftp.openFile(b"/orgShifts/a.csv", PUT, {}))
+
+    drained = house.service.drain(30)
+    house.pass_time(10)
+    with pytest.raises(ConnectionRefusedError):
+        house.connect()
+    with pytest.raises(SFTPError, match="shutting down"):
+        busy.ask(sftp.openFile(b"/orgShifts/b.csv", PUT, {}))
+    busy.ask(handle.writeChunk(0, b"id\n"))
+    busy.ask(handle.close())
+    assert not drained.called
+    house.pass_time(1)
+
+    assert drained.called
+    assert busy.disconnected == idle.disconnected == (BY_APPLICATION, "shutting down")
+    assert list(house.intake.contents.values()) == [b"id\n"]
+
+
+def test_draining_waits_for_the_rename_of_a_file_that_is_complete(house):
+    client = house.connect()
+    sftp = client.open_sftp()
+    client.ask(client.ask(sftp.openFile(b"/orgShifts/a.csv.filepart", PUT, {})).close())
+
+    house.service.drain(30)
+    house.pass_time(2)
+    client.ask(sftp.renameFile(b"/orgShifts/a.csv.filepart", b"/orgShifts/a.csv"))
+    house.pass_time(1)
+
+    assert client.lost
+    assert len(house.uploads.records) == 1
+
+
+def test_draining_ends_a_put_that_takes_too_long(house):
+    client = house.connect()
+    sftp = client.open_sftp()
+    client.ask(sftp.openFile(b"/orgShifts/a.csv", PUT, {}))
+
+    drained = house.service.drain(30)
+    house.pass_time(29)
+    assert not drained.called
+    house.pass_time(2)
+
+    assert drained.called
+    assert house.uploads.records == []
+    assert not house.intake.live
+
+
+def test_stopping_hurries_a_drain(house):
+    client = house.connect()
+    sftp = client.open_sftp()
+    client.ask(sftp.openFile(b"/orgShifts/a.csv", PUT, {}))
+    drained = house.service.drain(3600)
+
+    stopped = house.service.stopService()
+    house.pass_time(1)
+
+    assert drained.called
+    assert stopped.called
+    assert not house.threads.running
+
+
+def test_a_login_that_is_not_finished_when_the_drain_begins_is_told_why(house):
+    client = house.connect(password=WRONG)
+
+    house.service.drain(30)
+    house.pass_time(1)
+
+    assert client.disconnected == (BY_APPLICATION, "shutting down")
