@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import importlib
 import json
 import math
@@ -24,6 +25,12 @@ from typing import Any, BinaryIO
 from conch_pipe.errors import Code, PipeError
 
 LINE_BYTES = 4 << 20  # the longest document, either way; a schema file of 1 MiB, escaped, is in a request
+TOO_BIG = "the file needs more memory than allowed"
+SHORTAGES = {
+    errno.ENOMEM: (Code.FAILED, TOO_BIG),  # mmap says so where malloc raises MemoryError
+    errno.ENOSPC: (Code.NO_SPACE, "no space left for work files"),
+    errno.EDQUOT: (Code.NO_SPACE, "no space left for work files"),
+}
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -103,7 +110,10 @@ def answer(request: dict[str, Any]) -> bytes:
     except PipeError as error:
         body = _error(error.code, error.message, error.detail)
     except MemoryError:
-        body = _error(Code.FAILED, "the file needs more memory than allowed", "")
+        body = _error(Code.FAILED, TOO_BIG, traceback.format_exc())
+    except OSError as error:
+        code, message = SHORTAGES.get(error.errno or 0, (Code.FAILED, "internal error"))
+        body = _error(code, message, traceback.format_exc())
     except Exception:  # noqa: BLE001 - the runner's edge, on this side of the pipe
         body = _error(Code.FAILED, "internal error", traceback.format_exc())
     return json.dumps({"id": request["id"], "rss": _resident(), **body}).encode() + b"\n"

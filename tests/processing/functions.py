@@ -104,6 +104,10 @@ def unsendable(arguments: dict) -> dict:
     return {"what": object()}
 
 
+def fail(arguments: dict) -> dict:
+    raise OSError(arguments["errno"], "as the system says")
+
+
 def nothing(arguments: dict) -> None:
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -269,6 +270,9 @@ async def test_what_a_function_prints_goes_to_the_log_and_not_into_the_protocol(
         ("refuse", {}, Code.BAD_FILE, "the header has no column id"),
         ("divide", {}, Code.FAILED, "internal error"),
         ("unsendable", {}, Code.FAILED, "internal error"),
+        ("fail", {"errno": errno.ENOSPC}, Code.NO_SPACE, "no space left for work files"),
+        ("fail", {"errno": errno.ENOMEM}, Code.FAILED, "the file needs more memory than allowed"),
+        ("fail", {"errno": errno.EIO}, Code.FAILED, "internal error"),
         ("nothing", {}, Code.FAILED, "internal error"),
         ("absent", {}, Code.FAILED, "internal error"),
         ("long", {"bytes": 5 << 20}, Code.FAILED, "internal error"),
