@@ -14,11 +14,11 @@ from twisted.internet.interfaces import IReactorTime
 
 from conch_pipe import events
 from conch_pipe.errors import Code, PipeError
+from conch_pipe.formats import quick
 from conch_pipe.intake.system_errors import refused_by_system
 from conch_pipe.interfaces import IEvents
 
 NAME_BYTES = 255
-FORMATS = {".csv": "csv", ".json": "json"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,7 @@ def check_name(name: str) -> str:
     # Cc: control characters; Zl, Zp: separators that some log viewers break lines at.
     if any(unicodedata.category(one) in ("Cc", "Zl", "Zp") for one in name):
         raise PipeError(Code.INVALID, "name must not have control characters")
-    format = FORMATS.get(name[name.rfind(".") :].lower())
-    if format is None:
-        raise PipeError(Code.INVALID, "use .csv or .json")
-    return format
+    return quick.check_name(name)
 
 
 def check_size(size: int | None, limit: int) -> None:

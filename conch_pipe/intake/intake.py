@@ -16,6 +16,7 @@ from zope.interface import implementer
 from conch_pipe import events
 from conch_pipe.crashpoints import crashpoint
 from conch_pipe.errors import Code, PipeError
+from conch_pipe.formats import quick
 from conch_pipe.intake.admission import Limits, Room, check_name, check_size
 from conch_pipe.intake.spool import InThread, open_spool
 from conch_pipe.intake.system_errors import refused_by_system
@@ -43,7 +44,8 @@ class Intake:
     :param uploads: IUploads.
     :param in_thread: runs a function in a bounded pool: ``functools.partial(deferToThreadPool, reactor, pool)``. Two
         threads let one large upload be hashed and synced at once; small files gain from more.
-    :param check_ends: the quick checks, or None for none.
+    :param schemas: formats Schemas by name.
+    :param check_ends: the quick checks of content, or None for none.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class Intake:
         schemas: Schemas,
         limits: Limits = Limits(),
         names: TemporaryNames = TemporaryNames(),
-        check_ends: QuickCheck | None = None,
+        check_ends: QuickCheck | None = quick.check_ends,
     ) -> None:
         self._folder = folder
         self._events = events

@@ -32,6 +32,8 @@ T = TypeVar("T")
 # name, head, tail, size, schema; raises PipeError. Runs in the pool's thread.
 QuickCheck = Callable[[str, bytes, bytes, int, Any], None]
 
+ASK_S = 2.0  # how long one look into the catalog may take when its answers are in doubt
+
 _log = Logger(namespace="conch_pipe.intake")
 
 
@@ -101,6 +103,7 @@ class UploadInProgress:
         self._stage = Stage.OPEN
         self._poison: PipeError | None = None
         self._spooled: Spooled | None = None
+        self._storing = False  # the object store may be reading the part file
         self._sent = False  # the record may be on its way: nothing can be taken back any more
         self._nobody_waits = False
         self._seconds: dict[str, float] = {}
@@ -207,6 +210,7 @@ class UploadInProgress:
         spooled = cast(Spooled, self._spooled)
         clock, began = self._needs.clock, self._needs.clock.seconds()
         key = f"raw/{self._at:%Y/%m/%d}/{self.id}.{check_name(self._final_name)}"
+        self._storing = True
         try:
             await self._needs.objects.put(key, spooled.path, spooled.sha256)
             self._still_wanted()
@@ -218,6 +222,10 @@ class UploadInProgress:
             if error.code not in (Code.CONFLICT, Code.UNKNOWN_OUTCOME):
                 await self._take_back(key)
             raise
+        finally:
+            self._storing = False
+            if self._stage is Stage.DROPPED:
+                self._tidy()
         self._stage = Stage.COMMITTED
         self._seconds["record"] = clock.seconds() - stored
         if recorded.id != self.id:
@@ -268,14 +276,14 @@ class UploadInProgress:
             unknown = error
         until, pause = needs.clock.seconds() + needs.limits.outcome_wait_s, 0.05
         while (left := until - needs.clock.seconds()) > 0:
-            found = await self._look(upload.id, left)
+            found = await self._look(upload.id, min(left / 2, ASK_S))
+            # Not there now may still mean on its way; a second accept by the same id settles it either way.
+            found = found or await _or_none(
+                needs.uploads.accept(upload, job, same_within_s=within_s), min(left / 2, ASK_S), needs.clock
+            )
             if found is not None:
                 return found
-            # Not there now may still mean on its way; a second accept by the same id settles it either way.
-            again = await _or_none(needs.uploads.accept(upload, job, same_within_s=within_s), left, needs.clock)
-            if again is not None:
-                return again
-            await deferLater(needs.clock, min(pause, left), lambda: None)
+            await deferLater(needs.clock, min(pause, max(0, until - needs.clock.seconds())), lambda: None)
             pause = min(pause * 2, 0.5)
         raise unknown
 
@@ -300,7 +308,7 @@ class UploadInProgress:
                 break
             await deferLater(needs.clock, min(pause, left), lambda: None)
             pause = min(pause * 2, 0.5)
-            recorded = await self._look(recorded.id, max(left, pause)) or recorded
+            recorded = await self._look(recorded.id, ASK_S) or recorded
         if recorded.state is State.FAILED:
             raise PipeError(Code.BAD_FILE, _short(recorded.problem or "the file was refused"))
         return recorded
@@ -347,7 +355,8 @@ class UploadInProgress:
 
     def _drop(self) -> None:
         self._stage = Stage.DROPPED
-        self._tidy()
+        if not self._storing:
+            self._tidy()
 
     def _tidy(self) -> None:
         Deferred.fromCoroutine(self._spool.drop()).addBoth(self._tidied)

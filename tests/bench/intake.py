@@ -100,6 +100,7 @@ async def main(folder: Path) -> None:
         partial(deferToThreadPool, reactor, pool),
         {"s": object()},
         Limits(free_bytes=0, free_share=0, free_inodes_share=0),
+        check_ends=None,
     )
     try:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

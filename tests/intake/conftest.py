@@ -1,0 +1,29 @@
+"""An intake in a folder of its own, and a look at what it leaves open."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+import pytest
+
+from tests.intake.fakes import World
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path / "spool")
+
+
+def open_part_files() -> list[str]:
+    found = []
+    for one in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/self/fd/{one}"))
+    return [one for one in found if ".part" in one]
+
+
+@pytest.fixture(autouse=True)
+def _no_part_file_stays_open():
+    yield
+    assert open_part_files() == []
