@@ -13,6 +13,7 @@ from conch_pipe.cli.schemas import schema
 from conch_pipe.cli.session import Session
 from conch_pipe.cli.status import settings, status
 from conch_pipe.cli.uploads import upload
+from conch_pipe.cli.warehouse import warehouse
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -30,7 +31,7 @@ def program() -> None:
     """
 
 
-for command in (init, status, check, settings, org, credential, schema, upload, demo):
+for command in (init, status, check, settings, org, credential, schema, upload, warehouse, demo):
     program.add_command(command)
 
 
