@@ -1,0 +1,171 @@
+"""Runs in a worker process: puts one upload's Parquet into the DuckDB file, exactly once.
+
+The file is open only while loading, so that an analyst can open it in between. Column names and types come from the
+Parquet itself; the rows and the ledger's row are one transaction, and the ledger's primary key makes a repeat harmless.
+Closing the file checkpoints it: leaving that out made each load slower (replaying 300 small uploads took 85 ms).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from conch_pipe.crashpoints import crashpoint
+from conch_pipe.errors import Code, PipeError
+
+LEDGER = "_uploads"
+# Added to the columns of the Parquet file (which brings _row), after them.
+OURS = (("_upload_id", "UUID"), ("_loaded_at", "TIMESTAMP"), ("_organisation", "VARCHAR"))
+POLL_S = 0.02
+
+_LEDGER = f"""
+CREATE TABLE IF NOT EXISTS "{LEDGER}" (
+    upload_id UUID PRIMARY KEY, organisation VARCHAR NOT NULL, client_id VARCHAR NOT NULL, "schema" VARCHAR NOT NULL,
+    table_name VARCHAR NOT NULL, name VARCHAR NOT NULL, sha256 VARCHAR NOT NULL, rows BIGINT NOT NULL,
+    loaded_at TIMESTAMP NOT NULL
+)"""  # noqa: S608 - a constant
+
+
+def load(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Load one upload; again, it does nothing and answers the same.
+
+    :param arguments: ``path`` of the DuckDB file and ``parquet``; ``table`` and, for the ledger, ``upload_id``,
+        ``organisation``, ``client_id``, ``schema``, ``name``, ``sha256`` and ``loaded_at`` (ISO 8601, UTC);
+        ``memory`` and ``threads`` for DuckDB; ``busy_s``: how long to wait for a file in use elsewhere.
+    :returns: ``{"rows": n}``, this upload's rows in the warehouse.
+    :raises PipeError: BUSY when another process has the file open. NO_SPACE. UNKNOWN_OUTCOME when COMMIT failed.
+        FAILED, also when the file's columns do not fit the table's.
+    """
+    path = Path(arguments["path"])
+    try:
+        connection = _open(path, arguments)
+        try:
+            rows = _load(connection, arguments)
+        finally:
+            connection.close()
+    except duckdb.Error as error:
+        raise _explain(error) from error
+    _sync_names(path.parent)
+    return {"rows": rows}
+
+
+def quoted(name: str) -> str:
+    """A name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def is_locked(error: duckdb.Error) -> bool:
+    """Another process has the file open."""
+    return isinstance(error, duckdb.IOException) and "Could not set lock on file" in str(error)
+
+
+def _open(path: Path, arguments: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    config = {
+        "memory_limit": arguments.get("memory", "256MB"),
+        "threads": arguments.get("threads", 2),
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+    new = not path.exists()
+    end = time.monotonic() + arguments.get("busy_s", 2.0)
+    while True:
+        try:
+            connection = duckdb.connect(path, config=config)
+        except duckdb.IOException as error:
+            if not is_locked(error) or time.monotonic() >= end:
+                raise
+            time.sleep(POLL_S)
+            continue
+        if new:
+            # A worker makes files for itself alone; the analysts' group may read this one.
+            path.chmod(0o640)
+        return connection
+
+
+def _load(connection: duckdb.DuckDBPyConnection, arguments: dict[str, Any]) -> int:
+    connection.begin()
+    crashpoint("P5")
+    connection.execute(_LEDGER)
+    loaded = connection.execute(
+        f'SELECT rows FROM "{LEDGER}" WHERE upload_id = ?',  # noqa: S608 - a constant
+        [arguments["upload_id"]],
+    ).fetchone()
+    if loaded is not None:
+        connection.rollback()
+        return int(loaded[0])
+    _prepare_table(connection, arguments["table"], arguments["parquet"])
+    inserted = connection.execute(
+        f"INSERT INTO {quoted(arguments['table'])} BY NAME SELECT *, ?::UUID AS _upload_id, ?::TIMESTAMP AS _loaded_at,"  # noqa: S608 - quoted
+        " ? AS _organisation FROM read_parquet(?)",
+        [arguments["upload_id"], _naive(arguments), arguments["organisation"], arguments["parquet"]],
+    ).fetchone()
+    rows = int(inserted[0]) if inserted else 0
+    crashpoint("P6")
+    connection.execute(
+        f'INSERT INTO "{LEDGER}" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?::TIMESTAMP)',  # noqa: S608 - a constant
+        [
+            *(
+                arguments[name]
+                for name in ("upload_id", "organisation", "client_id", "schema", "table", "name", "sha256")
+            ),
+            rows,
+            _naive(arguments),
+        ],
+    )
+    crashpoint("P7")
+    try:
+        connection.commit()
+    except duckdb.Error as error:
+        # The next attempt looks into the ledger first.
+        raise PipeError(Code.UNKNOWN_OUTCOME, "the warehouse's answer is unknown", str(error)) from error
+    crashpoint("P8")
+    return rows
+
+
+def _prepare_table(connection: duckdb.DuckDBPyConnection, table: str, parquet: str) -> None:
+    """Create the table, or add the columns it lacks. What a schema no longer has stays, and is NULL in new rows."""
+    described = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [parquet]).fetchall()
+    wanted = {column: type_ for column, type_, *_ in described}
+    taken = sorted({name for name, _ in OURS} & {column.lower() for column in wanted})
+    if taken or table.lower() == LEDGER:
+        raise PipeError(Code.FAILED, "the schema uses a name that the warehouse needs", f"{table}: {taken}")
+    wanted |= dict(OURS)
+    columns = ", ".join(f"{quoted(column)} {type_}" for column, type_ in wanted.items())
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {quoted(table)} ({columns})")
+    held = {column.lower(): type_ for column, type_, *_ in connection.execute(f"DESCRIBE {quoted(table)}").fetchall()}
+    for column, type_ in wanted.items():
+        if column.lower() not in held:
+            connection.execute(f"ALTER TABLE {quoted(table)} ADD COLUMN {quoted(column)} {type_}")
+        elif held[column.lower()] != type_:
+            raise PipeError(
+                Code.FAILED,
+                f"column {column} is {held[column.lower()]} in the warehouse and {type_} in the schema",
+                f"table {table}",
+            )
+
+
+def _naive(arguments: dict[str, Any]) -> str:
+    """The time without its zone: DuckDB's TIMESTAMP has none, and ours are all UTC."""
+    return str(arguments["loaded_at"]).removesuffix("+00:00").removesuffix("Z")
+
+
+def _sync_names(folder: Path) -> None:
+    """DuckDB fsyncs its files but not the folder in which it makes them."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _explain(error: duckdb.Error) -> PipeError:
+    detail = str(error)
+    if is_locked(error):
+        return PipeError(Code.BUSY, "the analytics database is in use elsewhere", detail)
+    if "No space left on device" in detail or "Disk quota exceeded" in detail:
+        return PipeError(Code.NO_SPACE, "no space left for the analytics database", detail)
+    return PipeError(Code.FAILED, "the rows could not be loaded", detail)

@@ -1,0 +1,240 @@
+"""One DuckDB file: loaded once whatever dies, and shared politely with analysts."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import stat
+import subprocess
+import sys
+
+import duckdb
+import pytest
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from conch_pipe.errors import Code, PipeError
+from conch_pipe.interfaces import IWorkers
+from conch_pipe.warehouse import DuckDBWarehouse, query
+from tests.contracts.objects import result
+from tests.contracts.warehouse import ROWS, SCHEMA, WarehouseContract, an_upload
+
+LOAD = """
+import json, sys
+from conch_pipe.warehouse.duckdb_loader import load
+print(json.dumps(load(json.loads(sys.argv[1]))))
+"""
+HOLD = """
+import duckdb, sys
+held = duckdb.connect(sys.argv[1], read_only=sys.argv[2] == "ro")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@implementer(IWorkers)
+class Inline:
+    """Runs the function here, with arguments and answer as JSON, as the pipe to a worker would."""
+
+    def call(self, function, arguments, *, wall_s):
+        self.arguments = json.loads(json.dumps(arguments))
+        module, name = function.split(":")
+        return execute(lambda: json.loads(json.dumps(getattr(importlib.import_module(module), name)(self.arguments))))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "warehouse.duckdb"
+
+
+@pytest.fixture
+def workers():
+    return Inline()
+
+
+@pytest.fixture
+def warehouse(path, workers):
+    clock = Clock()
+    clock.advance(1_800_000_000)
+    return DuckDBWarehouse(workers, path, clock, busy_s=0.1)
+
+
+@pytest.fixture
+def ask(path):
+    return lambda sql: query(path, sql)[1]
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Three good rows."""
+    made = tmp_path / "three.parquet"
+    duckdb.connect().execute(f"SET TimeZone = 'UTC'; COPY ({ROWS.format(3)}) TO '{made}' (FORMAT parquet)")
+    return made
+
+
+@pytest.fixture
+def held(path):
+    """Another process has the file open until the test ends."""
+    processes = []
+
+    def hold(mode):
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(path), mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        processes.append(process)
+        assert process.stdout.readline() == b"held\n"
+        return process
+
+    yield hold
+    for process in processes:
+        process.communicate()
+
+
+class TestDuckDB(WarehouseContract):
+    @pytest.fixture
+    def warehouse(self, warehouse):
+        return warehouse
+
+    @pytest.fixture
+    def ask(self, ask):
+        return ask
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize(("label", "there"), [("P5", 0), ("P6", 0), ("P7", 0), ("P8", 3)])
+def test_a_kill_in_a_load_leaves_all_or_nothing_and_a_repeat_loads_once(warehouse, workers, ask, rows, label, there):
+    """A transaction that COMMIT ended survives kill -9 without the file having been closed."""
+    result(warehouse.load(SCHEMA, an_upload(1), rows))
+    result(warehouse.load(SCHEMA, an_upload(1), rows))
+    arguments = workers.arguments | {"upload_id": str(an_upload(2).id)}
+
+    killed = subprocess.run(
+        [sys.executable, "-c", LOAD, json.dumps(arguments)], env=os.environ | {"PIPE_CRASH": label}, capture_output=True
+    )
+
+    second = f"FROM shifts WHERE _upload_id = '{an_upload(2).id}'"
+    assert (killed.returncode, killed.stdout) == (-9, b"")
+    assert ask(f"SELECT count(*) {second}") == [(there,)]
+    assert result(warehouse.load(SCHEMA, an_upload(2), rows)) == 3
+    assert ask(f"SELECT count(*), count(DISTINCT _row) {second}") == [(3, 3)]
+    assert ask("SELECT count(*) FROM _uploads") == [(2,)]
+
+
+@pytest.mark.parametrize("mode", ["rw", "ro"])
+def test_a_file_held_by_another_process_is_busy_and_then_free(warehouse, rows, held, mode):
+    result(warehouse.load(SCHEMA, an_upload(1), rows))
+    analyst = held(mode)
+
+    with pytest.raises(PipeError) as caught:
+        result(warehouse.load(SCHEMA, an_upload(2), rows))
+    analyst.communicate()
+
+    assert (caught.value.code, caught.value.message) == (Code.BUSY, "the analytics database is in use elsewhere")
+    assert result(warehouse.load(SCHEMA, an_upload(2), rows)) == 3
+
+
+def test_the_file_is_free_between_loads_and_readable_for_the_group(warehouse, path, rows, monkeypatch):
+    umask = os.umask(0o077)
+    try:
+        result(warehouse.load(SCHEMA, an_upload(), rows))
+    finally:
+        os.umask(umask)
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert [one.name for one in path.parent.iterdir() if one.suffix != ".parquet"] == [path.name], "no WAL is left"
+    duckdb.connect(path).close()
+
+
+def test_loads_take_their_turns(path, rows):
+    """A second worker would find the file locked by the first."""
+    calls: list[Deferred] = []
+
+    @implementer(IWorkers)
+    class Slow:
+        def call(self, function, arguments, *, wall_s):
+            calls.append(Deferred())
+            return calls[-1]
+
+    warehouse = DuckDBWarehouse(Slow(), path, Clock())
+    first, second = (warehouse.load(SCHEMA, an_upload(number), rows) for number in (1, 2))
+    assert len(calls) == 1
+
+    calls[0].errback(PipeError(Code.BUSY, "later"))
+
+    assert len(calls) == 2
+    calls[1].callback({"rows": 3})
+    with pytest.raises(PipeError):
+        result(first)
+    assert result(second) == 3
+
+
+def test_the_service_never_imports_duckdb():
+    """Its crash would end every session."""
+    program = "import sys, conch_pipe.warehouse; print('duckdb' in sys.modules)"
+
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
+
+    assert output == b"False\n"
+
+
+def test_a_damaged_parquet_file_is_refused_and_loads_nothing(warehouse, ask, rows, tmp_path):
+    result(warehouse.load(SCHEMA, an_upload(1), rows))
+    damaged = tmp_path / "damaged.parquet"
+    damaged.write_bytes(rows.read_bytes()[:-20])
+
+    with pytest.raises(PipeError) as caught:
+        result(warehouse.load(SCHEMA, an_upload(2), damaged))
+
+    assert (caught.value.code, caught.value.message) == (Code.FAILED, "the rows could not be loaded")
+    assert "parquet" in caught.value.detail.lower()
+    assert str(tmp_path) not in caught.value.message
+    assert ask("SELECT count(*) FROM _uploads") == [(1,)]
+
+
+def test_a_question_before_the_first_load_says_so(path):
+    with pytest.raises(PipeError, match="there is no analytics database yet") as caught:
+        query(path, "SELECT 1")
+    assert caught.value.code is Code.NOT_FOUND
+    assert not path.exists()
+
+
+def test_a_question_gives_names_and_rows_up_to_its_limit(warehouse, path, rows):
+    result(warehouse.load(SCHEMA, an_upload(), rows))
+
+    assert query(path, "SELECT id, id AS id2 FROM shifts ORDER BY id", limit=2) == (["id", "id2"], [(0, 0), (1, 1)])
+    assert query(path, "SELECT starts, starts AS s FROM shifts WHERE id = 9") == (["starts", "s"], [])
+
+
+def test_a_question_waits_for_a_load_and_not_for_ever(warehouse, path, rows, held):
+    result(warehouse.load(SCHEMA, an_upload(), rows))
+    loader = held("rw")
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 5:
+            loader.communicate()
+
+    assert query(path, "SELECT count(*) FROM shifts", sleep=sleep)[1] == [(3,)]
+    assert len(slept) == 5
+
+    held("rw")
+    with pytest.raises(PipeError, match="in use for 10 s") as caught:
+        query(path, "SELECT 1", sleep=slept.append)
+    assert caught.value.code is Code.BUSY
+    assert sum(slept) == pytest.approx(10, abs=1)
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT * FROM nowhere", "SELEC 1", "DELETE FROM shifts", "CREATE TABLE x (a INTEGER)"]
+)
+def test_a_question_that_is_wrong_or_writes_is_refused(warehouse, path, ask, rows, sql):
+    result(warehouse.load(SCHEMA, an_upload(), rows))
+
+    with pytest.raises(PipeError) as caught:
+        query(path, sql)
+
+    assert caught.value.code is Code.INVALID
+    assert ask("SELECT count(*) FROM shifts") == [(3,)]
