@@ -24,6 +24,7 @@ class Column:
     trim: bool = False  # text: take blanks off both ends (every other type always does)
     aliases: tuple[str, ...] = ()  # other names of the column in files
     rename: str | None = None  # name in the table
+    examples: tuple[str, ...] = ()  # written like cells; samples are made of them
     description: str = ""
 
     @property

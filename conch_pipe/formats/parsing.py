@@ -14,6 +14,7 @@ from typing import Any
 from conch_pipe.errors import Mistakes
 from conch_pipe.formats.columns import Column, Completeness, Derived, Schema
 from conch_pipe.formats.lexical import Type, known_zone, type_of, value_of
+from conch_pipe.formats.values import fits
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 # 63 bytes is PostgreSQL's longest identifier; names that begin with _ are the warehouse's own.
@@ -26,7 +27,7 @@ _KEY = re.compile(r"\s*([\w.\"'-]+)\s*=")
 KEYS = ("title", "description", "table", "on_bad_row", "unknown_columns", "completeness", "columns", "derived")
 COMPLETENESS = ("final_newline", "trailer", "count_key", "min_rows")
 DERIVED = ("type", "sql", "description")
-COLUMN = ("type", "required", "default", "aliases", "rename", "description")
+COLUMN = ("type", "required", "default", "aliases", "rename", "examples", "description")
 OF_TYPE = {
     "text": ("pattern", "max_length", "trim"),
     "integer": ("min", "max"),
@@ -170,6 +171,7 @@ class _Reader:
             trim=self.take(table, path, "trim", bool, False),
             aliases=self.texts(table, path, "aliases"),
             rename=self.take(table, path, "rename", str, None),
+            examples=self.texts(table, path, "examples"),
             description=self.take(table, path, "description", str, ""),
         )
         self.column_makes_sense(column, path)
@@ -180,26 +182,20 @@ class _Reader:
             self.wrong((*path, "default"), "a required column needs no default")
         if column.type.kind == "enum" and not column.values:
             self.wrong((*path, "values"), "an enum needs its values")
-        if column.values and column.default is not None and column.default not in column.values:
-            self.wrong((*path, "default"), "is not one of the values")
         if column.max_length is not None and column.max_length < 1:
             self.wrong((*path, "max_length"), "must be 1 or more")
-        if column.max_length is not None and column.default is not None and len(column.default) > column.max_length:
-            self.wrong((*path, "default"), "is longer than max_length")
-        if column.pattern and column.default is not None and not re.fullmatch(column.pattern, column.default):
-            self.wrong((*path, "default"), "does not match the pattern")
         if column.rename is not None and not IDENTIFIER.fullmatch(column.rename):
             self.wrong((*path, "rename"), "a name is 1 to 63 letters, digits and _, beginning with a letter")
-        low, high, default = (
-            value_of(column.type, one, column.zone) if one is not None else None
-            for one in (column.minimum, column.maximum, column.default)
+        low, high = (
+            one if one is None else value_of(column.type, one, column.zone) for one in (column.minimum, column.maximum)
         )
         if low is not None and high is not None and low > high:  # type: ignore[operator]
             self.wrong((*path, "max"), "is less than min")
-        elif default is not None and (
-            (low is not None and default < low) or (high is not None and default > high)  # type: ignore[operator]
-        ):
-            self.wrong((*path, "default"), "is outside min and max")
+        elif column.default is not None and not fits(column, column.default):
+            self.wrong((*path, "default"), "breaks the column's own rules")
+        for example in column.examples:
+            if not fits(column, example):
+                self.wrong((*path, "examples"), f"{example} breaks the column's own rules")
 
     def cell(self, table: Any, path: tuple[str, ...], key: str, type_: Type, zone: str | None) -> str | None:
         """A value of the column's own type, as a cell would be written."""
