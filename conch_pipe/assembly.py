@@ -14,7 +14,7 @@ from twisted.application.service import Service
 from twisted.conch.ssh.keys import Key
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
-from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -58,9 +58,9 @@ def open_objects(settings: Settings, in_thread: InThread) -> IObjects:
     return FolderObjects(_local(settings.objects.url), in_thread)
 
 
-def open_warehouse(settings: Settings, workers: IWorkers) -> IWarehouse:
+def open_warehouse(settings: Settings, workers: IWorkers, clock: IReactorTime) -> IWarehouse:
     """The loader behind ``warehouse.url``."""
-    return DuckDBWarehouse(workers, _local(settings.warehouse.url))
+    return DuckDBWarehouse(workers, _local(settings.warehouse.url), clock, wall_s=settings.workers.wall_s)
 
 
 def load_host_keys(settings: Settings) -> list[Key]:
@@ -95,7 +95,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
     workers = Workers(reactor, count, limits, happenings, modules=[CHECK.partition(":")[0]])
     # Loads have a process of their own: DuckDB lets one process at a time hold the file.
     loaders = Workers(reactor, 1, limits, happenings, modules=["conch_pipe.warehouse.duckdb_loader"])
-    warehouse = open_warehouse(settings, loaders)
+    warehouse = open_warehouse(settings, loaders, clock)
 
     uploads = settings.uploads
     intake = Intake(
@@ -220,14 +220,15 @@ class Gateway(Service):
         self._looking = LoopingCall(self._look_at_schemas)
         self._looking.clock = reactor
         self._starting: Deferred[None] | None = None
+        self._schema_problem = ""  # the mistakes last told: not again until they change
 
     def startService(self) -> None:
         """:raises PipeError: another service has the state, or catalog or schemas cannot be used."""
         self.presence.hold()
-        names = self.schemas.refresh()
+        self.schemas.refresh()
         self.database.open()
         super().startService()
-        self.events.note(events.SCHEMAS_LOADED, names=", ".join(sorted(names)))
+        self.events.note(events.SCHEMAS_LOADED, names=", ".join(self.schemas.names()))
         self.disk.start()
         self.loaders.start()
         self._starting = Deferred.fromCoroutine(self._open_the_door())
@@ -277,14 +278,17 @@ class Gateway(Service):
         self.events.note(events.SERVICE_STOPPED, seconds=self.reactor.seconds() - began)
 
     def _look_at_schemas(self) -> None:
-        before = {name: self.schemas.text(name) for name in self.schemas.names()}
+        problem = ""
+        changed = False
         try:
-            names = self.schemas.refresh()
+            changed = self.schemas.refresh()
         except Mistakes as error:
-            self.events.note(events.SCHEMAS_REFUSED, problem="; ".join(error.mistakes))
-            return
-        if {name: self.schemas.text(name) for name in names} != before:
-            self.events.note(events.SCHEMAS_LOADED, names=", ".join(sorted(names)))
+            problem = "; ".join(error.mistakes)
+        if problem and problem != self._schema_problem:
+            self.events.note(events.SCHEMAS_REFUSED, problem=problem)
+        elif changed or (self._schema_problem and not problem):
+            self.events.note(events.SCHEMAS_LOADED, names=", ".join(self.schemas.names()))
+        self._schema_problem = problem
 
 
 def _local(url: str) -> Any:

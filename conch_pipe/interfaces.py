@@ -5,9 +5,16 @@ A ``Deferred[X]`` fires with X or fails with PipeError, unless said otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
+
+from conch_pipe.model import Client, Credential, Job, Outcome, Upload
 
 # zope interfaces describe methods without self.
 # mypy: disable-error-code="empty-body,misc"
@@ -24,14 +31,16 @@ class IEvents(Interface):
 class IIntake(Interface):
     """Takes files from any door. Called by ``sftp`` (and ``web``), implemented in ``intake``."""
 
-    def unfinished(name):
+    def unfinished(name: str) -> str | None:
         """The final name that a temporary one stands for (ruling 2), or None when it is not a temporary name.
 
         :param name: a file name as for ``begin``; an answer asks the door for ``begin(provisional=True)``.
         :returns: str, never empty, or None. Pure, never fails.
         """
 
-    def begin(client, schema, name, *, door, size=None, provisional=False):
+    def begin(
+        client: Client, schema: str, name: str, *, door: str, size: int | None = None, provisional: bool = False
+    ) -> IUpload:
         """Start an upload; synchronous, so that a door can refuse at once.
 
         :param client: a :class:`model.Client`.
@@ -57,7 +66,7 @@ class IUpload(Interface):
     size = Attribute("bytes: the highest offset written so far")
     lagging = Attribute("True while storage is behind: the door holds its window until ``caught_up`` fires")
 
-    def write(offset, data):
+    def write(offset: int, data: bytes | memoryview) -> Deferred[None] | None:
         """Store a chunk; chunks may come in any order and repeat.
 
         :param offset: position of the first byte, from 0 to 2**63-1.
@@ -66,16 +75,16 @@ class IUpload(Interface):
         :raises PipeError: TOO_LARGE, NO_SPACE, FAILED; the upload is poisoned then.
         """
 
-    def expect(size):
+    def expect(size: int) -> None:
         """The client declared the final size (FSETSTAT, Content-Length): a contradiction refuses at ``finish``."""
 
-    def sync():
+    def sync() -> Deferred[None]:
         """Make what was written durable (fsync@openssh.com). :returns: Deferred[None]."""
 
-    def caught_up():
+    def caught_up() -> Deferred[None]:
         """:returns: Deferred[None] that fires when ``lagging`` is False; at once if it is."""
 
-    def finish():
+    def finish() -> Deferred[Upload | None]:
         """The client closed the file: no hole, size as expected, quick checks passed; durable on the spool.
 
         Not provisional: commits as well. Called once.
@@ -85,13 +94,13 @@ class IUpload(Interface):
             UNKNOWN_OUTCOME: the door must not answer but drop the connection.
         """
 
-    def commit(name):
+    def commit(name: str) -> Deferred[Upload]:
         """A finished provisional upload gets its final name (RENAME): recorded, job queued.
 
         :returns: Deferred[model.Upload]; the upload of the same bytes sent before, when ruling 5 applies.
         """
 
-    def abort(why):
+    def abort(why: str) -> None:
         """Drop the bytes. Any time, any number of times, never fails; after a commit it does nothing.
 
         :param why: one short sentence for the event.
@@ -101,23 +110,23 @@ class IUpload(Interface):
 class ICredentials(Interface):
     """Credentials as the doors see them. Implemented in ``catalog``."""
 
-    def find(client_id):
+    def find(client_id: str) -> Deferred[Credential | None]:
         """:returns: Deferred[model.Credential | None], also for revoked ones (``revoked_at`` says so)."""
 
-    def active(client_ids):
+    def active(client_ids: Iterable[str]) -> Deferred[dict[str, Credential]]:
         """Which of these may go on: asked every few seconds for the clients with open sessions.
 
         :returns: Deferred[dict[str, model.Credential]]; revoked and unknown ones are missing.
         """
 
-    def logged_in(client_id, at):
+    def logged_in(client_id: str, at: datetime) -> Deferred[None]:
         """Remember the time of the last login; at most once a minute per client. :returns: Deferred[None]."""
 
 
 class IUploads(Interface):
     """Records of uploads. Implemented in ``catalog``."""
 
-    def accept(upload, job, *, same_within_s):
+    def accept(upload: Upload, job: Job, *, same_within_s: float) -> Deferred[Upload]:
         """Record an upload as PENDING with its job, in ONE durable transaction; by id, so it may be called again.
 
         :param upload: model.Upload; its raw copy is durable already.
@@ -128,31 +137,31 @@ class IUploads(Interface):
         :raises PipeError: BUSY (database locked too long), FAILED: not recorded. UNKNOWN_OUTCOME: perhaps recorded.
         """
 
-    def get(upload_id):
+    def get(upload_id: UUID) -> Deferred[Upload | None]:
         """:returns: Deferred[model.Upload | None]."""
 
-    def latest(client_id, schema, name, since):
+    def latest(client_id: str, schema: str, name: str, since: datetime) -> Deferred[Upload | None]:
         """The client's newest upload of that name received since a time: for STAT on another connection.
 
         :returns: Deferred[model.Upload | None].
         """
 
-    def keys():
+    def keys() -> Deferred[set[str]]:
         """Object keys of all recorded uploads: recovery sets aside raw copies that are not among them.
 
         :returns: Deferred[set[str]].
         """
 
-    def old_copies(before, limit):
+    def old_copies(before: datetime, limit: int) -> Deferred[list[tuple[UUID, str]]]:
         """Uploads that ended before a time and whose raw copy is kept; asked by the upkeep.
 
         :returns: Deferred[Sequence[tuple[UUID, str]]], ids and object keys, oldest first.
         """
 
-    def copies_deleted(upload_ids):
+    def copies_deleted(upload_ids: Sequence[UUID]) -> Deferred[None]:
         """Their raw copies are gone for good: no object key any more, no retry. :returns: Deferred[None]."""
 
-    def forget(before, limit):
+    def forget(before: datetime, limit: int) -> Deferred[int]:
         """Delete the records, problems and ended jobs of uploads that ended before a time.
 
         :returns: Deferred[int]: how many uploads, at most ``limit``.
@@ -162,7 +171,7 @@ class IUploads(Interface):
 class IJobs(Interface):
     """The durable queue. Called by the runner, implemented in ``catalog``."""
 
-    def claim(kinds, limit, lease_s):
+    def claim(kinds: Sequence[str], limit: int, lease_s: float) -> Deferred[list[Job]]:
         """Lease due jobs, oldest first; a job whose lease ran out is due.
 
         An upload whose job is claimed becomes PROCESSING.
@@ -170,10 +179,10 @@ class IJobs(Interface):
         :returns: Deferred[list[model.Job]].
         """
 
-    def renew(job, lease_s):
+    def renew(job: Job, lease_s: float) -> Deferred[bool]:
         """:returns: Deferred[bool]; False when the lease is no longer ours: stop working on it."""
 
-    def settle(job, outcome):
+    def settle(job: Job, outcome: Outcome) -> Deferred[bool]:
         """End the lease; with the outcome's upload columns and problems, in one transaction.
 
         An upload whose job is retried goes back to PENDING. A retry sets the job's ``claims`` back to 0: they count
@@ -183,14 +192,14 @@ class IJobs(Interface):
         :raises PipeError: CONFLICT when the upload may not move there from its state: nothing was changed.
         """
 
-    def waiting():
+    def waiting() -> Deferred[dict[str, int]]:
         """:returns: Deferred[dict[str, int]]; jobs not yet done, by kind."""
 
 
 class IObjects(Interface):
     """Raw copies under keys of our own making (``[0-9a-z/.-]``, no client text)."""
 
-    def put(key, path, sha256):
+    def put(key: str, path: Path, sha256: bytes) -> Deferred[None]:
         """Store a finished, fsynced local file durably under a new key.
 
         :param path: a pathlib.Path; still the caller's afterwards.
@@ -199,23 +208,23 @@ class IObjects(Interface):
         :raises PipeError: NO_SPACE, FAILED; CONFLICT when the key holds other bytes.
         """
 
-    def fetch(key):
+    def fetch(key: str) -> Deferred[Path]:
         """:returns: Deferred[Path] of a local file with the object's bytes, read-only. :raises PipeError: NOT_FOUND."""
 
-    def delete(key):
+    def delete(key: str) -> Deferred[None]:
         """:returns: Deferred[None]; a missing object is success."""
 
-    def keys():
+    def keys() -> Deferred[set[str]]:
         """:returns: Deferred[set[str]]."""
 
-    def set_aside(key):
+    def set_aside(key: str) -> Deferred[None]:
         """Move an object that has no record out of the way, kept for an operator. :returns: Deferred[None]."""
 
 
 class IWorkers(Interface):
     """Child processes with limits, in which files are parsed and loaded. Implemented in ``processing``."""
 
-    def call(function, arguments, *, wall_s):
+    def call(function: str, arguments: Mapping[str, Any], *, wall_s: float) -> Deferred[dict[str, Any]]:
         """Run a function in a worker process.
 
         :param function: dotted name with a colon, ``"conch_pipe.formats.check:check_file"``: takes one dict of JSON
@@ -231,7 +240,7 @@ class IWorkers(Interface):
 class IWarehouse(Interface):
     """The analytics database."""
 
-    def load(schema, upload, parquet):
+    def load(schema: Any, upload: Upload, parquet: Path) -> Deferred[int]:
         """Insert the validated rows and the ledger's row in ONE transaction; exactly once by the ledger's primary key.
 
         :param schema: a formats.schema.Schema.

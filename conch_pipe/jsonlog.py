@@ -38,7 +38,7 @@ def as_json(event: LogEvent) -> str:
     line = json.dumps(document, default=str)
     if len(line.encode()) <= LINE_BYTES:
         return line
-    kept = {key: document[key] for key in ("time", "level", "from", "event") if key in document}
+    kept: dict[str, Any] = {key: document[key] for key in ("time", "level", "from", "event") if key in document}
     kept["text"] = document["text"][: LINE_BYTES // 8]
     return json.dumps(kept | {"truncated": True})
 
