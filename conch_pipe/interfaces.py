@@ -152,7 +152,7 @@ class IUploads(Interface):
         :returns: Deferred[set[str]].
         """
 
-    def old_copies(before: datetime, limit: int) -> Deferred[list[tuple[UUID, str]]]:
+    def old_copies(before: datetime, limit: int) -> Deferred[Sequence[tuple[UUID, str]]]:
         """Uploads that ended before a time and whose raw copy is kept; asked by the upkeep.
 
         :returns: Deferred[Sequence[tuple[UUID, str]]], ids and object keys, oldest first.
