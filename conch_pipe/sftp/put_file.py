@@ -8,7 +8,7 @@ from twisted.conch.ssh.filetransfer import FX_FAILURE, FX_PERMISSION_DENIED, SFT
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from conch_pipe.errors import PipeError
+from conch_pipe.errors import Code, PipeError
 from conch_pipe.interfaces import IUpload
 from conch_pipe.sftp.listing import Attributes, file_attributes
 from conch_pipe.sftp.refusals import answered, refusal
@@ -71,6 +71,10 @@ class PutFile:
         if self._put.state is not State.WRITING:
             raise _dropped()
         await self._put.close()
+        if self._put.state is State.WAITING and self._visit.find(self._put.key) is not self._put:
+            # Nobody could ever rename it: the name means the file that was opened later.
+            self._put.drop("put again under the same temporary name")
+            raise PipeError(Code.CONFLICT, "another file was put under this temporary name")
         self._visit.uploads += self._put.state is State.DONE
 
     def abort(self, reason: str) -> None:

@@ -455,6 +455,19 @@ def test_a_temporary_name_put_again_replaces_the_one_that_waited(pair, service):
     assert not service.intake.live
 
 
+def test_of_two_files_open_under_one_temporary_name_the_later_one_counts(pair, service):
+    """The earlier one could never be renamed, and would stay on the spool for ever."""
+    first, second = pair.open(b"/orgShifts/a.csv.part"), pair.open(b"/orgShifts/a.csv.part")
+    pair.ask(second.writeChunk(0, b"new\n"))
+
+    assert pair.refused(first.close()) == (FX_FAILURE, "another file was put under this temporary name")
+    pair.ask(second.close())
+    pair.ask(pair.client.renameFile(b"/orgShifts/a.csv.part", b"/orgShifts/a.csv"))
+
+    assert service.recorded == [("orgShifts", "a.csv", b"new\n")]
+    assert not service.intake.live
+
+
 def test_winscp_clears_the_way_for_its_rename_and_nothing_accepted_is_lost(pair, service):
     pair.put(b"/orgShifts/a.csv", b"old\n")
     pair.put(b"/orgShifts/a.csv.filepart", b"new\n")
