@@ -42,14 +42,17 @@ class WorkerLimits:
     resting_bytes: int = 384 << 20  # resident after a call: more, and it is replaced
 
 
-def environment() -> dict[str, str]:
-    """What a worker sees of ours: where modules are, and the crash points of a test. No secret is in it."""
+def environment(*, crash: bool = True) -> dict[str, str]:
+    """What a worker sees of ours: where modules are, and the crash points of a test. No secret is in it.
+
+    :param crash: with the crash points; a replacement is without, for a power cut comes once.
+    """
     root = str(Path(conch_pipe.__file__).parents[1])
     # The operator's PYTHONPATH as well: a schema may name a transformer of their own.
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     # Without MALLOC_ARENA_MAX each thread of DuckDB reserves 64 MiB of the address space.
     names = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "MALLOC_ARENA_MAX": "2", "PYTHONPATH": path}
-    return names | {key: value for key, value in os.environ.items() if key.startswith("PIPE_CRASH")}
+    return names | {key: value for key, value in os.environ.items() if crash and key.startswith("PIPE_CRASH")}
 
 
 @implementer(IWorkers)
@@ -75,6 +78,7 @@ class Workers:
         self._workers: list[Worker] = []  # all that are not reaped yet, also those being killed
         self._starts: set[IDelayedCall] = set()
         self._deaths = 0  # since the last answer
+        self._one_died = False
         self._false_starts = 0  # since the last greeting
         self._stopped: Deferred[None] | None = None
 
@@ -155,7 +159,7 @@ class Workers:
         # -P: a file named like a module in the current folder is not imported.
         arguments = [sys.executable, "-P", "-m", "conch_pipe.processing.child", json.dumps(config)]
         self._workers.append(worker)
-        self.reactor.spawnProcess(worker, sys.executable, arguments, env=environment())
+        self.reactor.spawnProcess(worker, sys.executable, arguments, env=environment(crash=not self._one_died))
 
     def _rested(self, worker: Worker) -> None:
         """A worker greeted or answered."""
@@ -179,6 +183,7 @@ class Workers:
             self._spawn()
             return
         self.events.note(events.WORKER_DIED, pid=worker.pid, reason=why)
+        self._one_died = True
         self._deaths += 1
         self._start_later(restart_delay(self._deaths))
         if not worker.ready:

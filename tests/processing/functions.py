@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from conch_pipe.crashpoints import crashpoint
 from conch_pipe.errors import Code, PipeError
 
 
@@ -56,6 +57,11 @@ def say(arguments: dict) -> dict:
     print('{"id": 1, "result": {"forged": true}}', flush=True)
     os.write(1, b'{"id": 2, "result": {"forged": true}}\n' * 100)
     return {"read": sys.stdin.read()}
+
+
+def pass_by(arguments: dict) -> dict:
+    crashpoint(arguments["label"])
+    return {}
 
 
 def abort(arguments: dict) -> dict:

@@ -189,8 +189,8 @@ async def test_cpu_seconds_are_counted_for_each_call(pool):
     workers = pool.start(1, cpu_s=1)
     first = (await run(workers, "pid"))["pid"]
 
-    for _ in range(4):
-        await run(workers, "burn", seconds=0.35)
+    for _ in range(3):
+        await run(workers, "burn", seconds=0.4)
 
     assert (await run(workers, "pid"))["pid"] == first
 
@@ -341,6 +341,16 @@ async def test_a_worker_sees_nothing_of_our_environment_but_the_crash_points(poo
     assert seen["environment"]["PIPE_CRASH"] == "X9"
     assert seen["environment"]["PYTHONPATH"].split(":") == [str(ROOT), "/operator/transformers"]
     assert (seen["umask"], seen["folder_on_path"]) == (0o077, False)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_crash_point_kills_a_worker_once_and_not_its_replacement(pool, monkeypatch):
+    monkeypatch.setenv("PIPE_CRASH", "P5:2")
+    workers = pool.start(1)
+
+    assert await run(workers, "pass_by", label="P5") == {}
+    assert str(await failing(run(workers, "pass_by", label="P5"))) == "killed by SIGKILL"
+    assert [await run(workers, "pass_by", label="P5") for _ in range(3)] == [{}, {}, {}]
 
 
 @pytest_twisted.ensureDeferred
