@@ -59,8 +59,8 @@ class Presence:
         fresh.replace(self._note)
 
     def leave(self) -> None:
-        """Take note and lock away; again is no error."""
-        self._note.unlink(missing_ok=True)
+        """Take note and lock away; again, or without the lock, it is no error and touches nobody else's."""
         if self._lock is not None:
+            self._note.unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = None

@@ -12,12 +12,17 @@ from conch_pipe.presence import Presence
 
 def test_a_second_service_on_the_same_state_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("conch_pipe.presence.PATIENCE_S", 0)
-    Presence(tmp_path).hold()
+    first, second = Presence(tmp_path), Presence(tmp_path)
+    first.hold()
+    first.announce(pid=1, ssh_port=2)
 
     with pytest.raises(PipeError) as refused:
-        Presence(tmp_path).hold()
+        second.hold()
+    second.leave()
 
     assert refused.value.code is Code.CONFLICT
+    assert (tmp_path / "run" / "service.json").exists()
+    first.leave()
 
 
 def test_the_note_of_a_service_that_crashed_is_gone_when_the_next_one_starts(tmp_path):
