@@ -28,9 +28,9 @@ def demo(session: Session, schema: str, rows: int, wait_s: float) -> None:
     conch-pipe demo --schema orgTransactions --rows 20
     """
     from conch_pipe.cli.organisations import known_schema
-    from conch_pipe.cli.schemas import sample_text
     from conch_pipe.cli.visiting import passing_credential, send
     from conch_pipe.cli.warehouse import show_rows, upload_rows
+    from conch_pipe.formats.sample import sample
     from conch_pipe.model import State
 
     settings = session.settings
@@ -41,10 +41,10 @@ def demo(session: Session, schema: str, rows: int, wait_s: float) -> None:
         session.out.facts([("client_id", login.client_id), ("client_secret", login.client_secret)])
         session.out.say("The secret is shown this once; only its hash is kept.\n")
     wanted = known_schema(book, schema)
-    sample = sample_text(wanted, rows, "csv")
-    session.out.say(sample)
+    text = sample(wanted, rows)
+    session.out.say(text)
     with passing_credential(session, installation.DEMO, "conch-pipe demo") as passing:
-        sent = send(session, passing, schema, sample.encode(), within_s=wait_s)
+        sent = send(session, passing, schema, text.encode(), within_s=wait_s)
     if sent.upload is None:
         raise PipeError(Code.FAILED, f"the service refused {sent.name}: {sent.seen.answer}")
     if sent.upload.state is State.FAILED:

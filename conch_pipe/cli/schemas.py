@@ -178,25 +178,23 @@ def check_file(session: Session, name: str, file: Path) -> None:
 @click.option(
     "--format", "form", type=click.Choice(["csv", "json"]), default="csv", show_default=True, help="Which kind."
 )
+@click.option("--seed", type=int, default=0, show_default=True, help="The same gives the same rows.")
 @click.pass_obj
-def sample(session: Session, name: str, rows: int, form: str) -> None:
+def sample(session: Session, name: str, rows: int, form: str, seed: int) -> None:
     """A good file of SCHEMA, to standard output; with --json as the key "text".
 
     \b
     conch-pipe schema sample orgShifts --rows 100 > shifts.csv
     conch-pipe schema sample orgShifts --format json > shifts.json
     """
-    text = sample_text(_schema_of(session, name)[0], rows, form)
-    session.out.document({"schema": name, "format": form, "rows": rows, "text": text})
-    if not session.out.as_json:
-        click.echo(text, nl=False)
+    from conch_pipe.formats.sample import parts
 
-
-def sample_text(wanted: Schema, rows: int, form: str) -> str:
-    """A good file with so many rows, "csv" or "json"."""
-    from conch_pipe.formats.sample import sample
-
-    return sample(wanted, rows, form)
+    made = parts(_schema_of(session, name)[0], rows, form, seed)
+    if session.out.as_json:
+        session.out.document({"schema": name, "format": form, "rows": rows, "text": "".join(made)})
+        return
+    for part in made:
+        click.echo(part, nl=False)
 
 
 def _schema_of(session: Session, name: str) -> tuple[Schema, Settings]:
