@@ -16,7 +16,7 @@ from twisted.conch.ssh.keys import Key
 from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from conch_pipe.ssh.interfaces import IConnectionListener, Peer
@@ -26,6 +26,7 @@ from conch_pipe.ssh.transport import PutTransport
 _ALGORITHMS = {"Ed25519": (b"ssh-ed25519",), "RSA": (b"rsa-sha2-512", b"rsa-sha2-256")}
 _QUIET_S = 60.0  # one line about an address's violations in this time
 _REMEMBERED = 4096  # addresses
+_SWEEP_S = 0.25  # how often draining looks for connections that have closed their last file
 
 
 class PutFactory(SSHFactory):
@@ -59,6 +60,7 @@ class PutFactory(SSHFactory):
         self._algorithms = [name for key in host_keys for name in _ALGORITHMS[key.type()]]
         self._live: set[PutTransport] = set()
         self._draining: Deferred[None] | None = None
+        self._sweeper: IDelayedCall | None = None
         self._told: OrderedDict[str, float] = OrderedDict()
 
     # Twisted's calls.
@@ -121,8 +123,8 @@ class PutFactory(SSHFactory):
         """A connection is gone."""
         self._live.discard(connection)
         self._listener.closed(connection.peer.session, connection.peer.address, seconds, reason)
-        if self._draining is not None and not self._live and not self._draining.called:
-            self._draining.callback(None)
+        if not self._live:
+            self._drained()
 
     def refused(self, address: str, reason: str) -> None:
         """A limit refused a connection or threw one out before login."""
@@ -143,12 +145,20 @@ class PutFactory(SSHFactory):
     # Our own.
 
     def _sweep(self) -> None:
+        self._sweeper = None
         for connection in self.live():
             if not connection.open_files:
                 connection.sendDisconnect(DISCONNECT_BY_APPLICATION, b"shutting down")
         if self._live:
-            self._clock.callLater(0.25, self._sweep)
-        elif self._draining is not None and not self._draining.called:
+            self._sweeper = self._clock.callLater(_SWEEP_S, self._sweep)
+        else:
+            self._drained()
+
+    def _drained(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        if self._draining is not None and not self._draining.called:
             self._draining.callback(None)
 
     def _no_room(self, address: str) -> str | None:

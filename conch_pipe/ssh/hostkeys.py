@@ -62,18 +62,16 @@ def load(path: Path) -> Key:
     :raises HostKeyError: it is missing, open to others, encrypted, too weak or not a key.
     """
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError as error:
-        raise HostKeyError(f"{path}: {error.strerror}") from None
-    with os.fdopen(file, "rb") as stream:
-        about = os.fstat(stream.fileno())
+        about = path.stat()
         if not stat.S_ISREG(about.st_mode):
             raise HostKeyError(f"{path}: not a file")
         if about.st_mode & 0o077:
             raise HostKeyError(f"{path}: others can read it: chmod 600")
-        text = stream.read(_LONGEST_FILE + 1)
-    if len(text) > _LONGEST_FILE:
-        raise HostKeyError(f"{path}: too long for a key")
+        if about.st_size > _LONGEST_FILE:
+            raise HostKeyError(f"{path}: too long for a key")
+        text = path.read_bytes()
+    except OSError as error:
+        raise HostKeyError(f"{path}: {error.strerror}") from None
     try:
         key = load_ssh_private_key(text, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):

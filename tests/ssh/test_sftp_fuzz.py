@@ -1,4 +1,4 @@
-"""Whatever a client sends after INIT gets exactly one reply, or the channel ends; and a cut at any byte is never a CLOSE."""
+"""Whatever a client sends after INIT gets exactly one reply, or the channel ends; a cut at any byte is no CLOSE."""
 
 from __future__ import annotations
 
