@@ -159,7 +159,10 @@ class Workers:
         # -P: a file named like a module in the current folder is not imported.
         arguments = [sys.executable, "-P", "-m", "conch_pipe.processing.child", json.dumps(config)]
         self._workers.append(worker)
-        self.reactor.spawnProcess(worker, sys.executable, arguments, env=environment(crash=not self._one_died))
+        try:
+            self.reactor.spawnProcess(worker, sys.executable, arguments, env=environment(crash=not self._one_died))
+        except OSError as error:  # no descriptors, processes or memory left just now
+            self._ended(worker, f"it cannot be started: {error.strerror}")
 
     def _rested(self, worker: Worker) -> None:
         """A worker greeted or answered."""

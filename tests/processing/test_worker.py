@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 from hypothesis import given
@@ -11,8 +12,10 @@ from twisted.internet.error import ProcessTerminated
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from conch_pipe.errors import WorkerDied
+from conch_pipe.errors import Code, WorkerDied
+from conch_pipe.events import Events
 from conch_pipe.processing.worker import START_S, Call, Worker
+from conch_pipe.processing.workers import WorkerLimits, Workers
 
 
 class Pipe:
@@ -96,3 +99,29 @@ def test_an_answer_after_the_wall_limit_is_too_late():
 
     assert ends == ["out of time"]
     assert failures[0].check(WorkerDied)
+
+
+class NoProcesses(Clock):
+    """A reactor on a machine that is full."""
+
+    tries = 0
+
+    def spawnProcess(self, *arguments: object, **keywords: object) -> None:
+        self.tries += 1
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+
+def test_a_machine_without_room_for_processes_is_asked_again_and_calls_come_back_busy():
+    reactor, heard, failures = NoProcesses(), [], []
+    workers = Workers(reactor, 1, WorkerLimits(), Events((heard.append,)))
+    workers.start()
+    workers.call("any:function", {}, wall_s=1).addErrback(failures.append)
+
+    for _ in range(600):
+        reactor.advance(0.1)
+
+    assert [failure.value.code for failure in failures] == [Code.BUSY]
+    assert 10 < reactor.tries < 25
+    assert {event.fields["reason"] for event in heard} == {"it cannot be started: Resource temporarily unavailable"}
+    assert workers.stop().called
+    assert reactor.getDelayedCalls() == []
