@@ -191,6 +191,7 @@ def test_a_damaged_parquet_file_is_refused_and_loads_nothing(warehouse, ask, row
     assert "parquet" in caught.value.detail.lower()
     assert str(tmp_path) not in caught.value.message
     assert ask("SELECT count(*) FROM _uploads") == [(1,)]
+    assert result(warehouse.load(SCHEMA, an_upload(2), rows)) == 3
 
 
 def test_a_question_before_the_first_load_says_so(path):
