@@ -1,6 +1,7 @@
 """A tree of files in memory to put into, a realm and checker over it, and a server to run by hand.
 
-``python -m tests.ssh.memory PORT`` serves it on 127.0.0.1 for real clients: user "ann", password in tests/conftest.py.
+``python -m tests.ssh.memory PORT [LIMIT]`` serves it on 127.0.0.1 for real clients: user "ann", PASSWORD below, files of
+at most LIMIT bytes; 0 is any free port, and it is printed.
 """
 
 from __future__ import annotations
@@ -324,7 +325,8 @@ def main() -> None:
             print("END", door.listener.endings.pop(), door.listener.refusals, flush=True)
 
     task.LoopingCall(report).start(0.1)
-    reactor.listenTCP(int(sys.argv[1]), door.factory, interface="127.0.0.1")  # type: ignore[attr-defined]
+    port = reactor.listenTCP(int(sys.argv[1]), door.factory, interface="127.0.0.1")  # type: ignore[attr-defined]
+    print("PORT", port.getHost().port, flush=True)
     reactor.run()  # type: ignore[attr-defined]
 
 
