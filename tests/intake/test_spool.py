@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import hashlib
 import os
 import stat
@@ -167,9 +168,71 @@ def test_closing_syncs_only_what_no_running_sync_has_covered(small_steps, monkey
     result(small_steps.put(b"a" * 16))
     result(small_steps.put(b"b" * 17))
 
-    assert len(calls.made) == 2 + 0
+    assert len(calls.made) == 2
     result(small_steps.put(b"c" * 3))
     assert len(calls.made) == 3
+
+
+def test_a_sync_covers_only_what_was_written_before_it(small_steps, monkeypatch):
+    world = small_steps
+    calls = Calls(monkeypatch, ["fdatasync"])
+    world.threads.shut = True
+    upload = world.begin()
+    upload.write(0, b"a" * 16)
+    upload.write(16, b"late")
+    finished = upload.finish()
+
+    world.threads.open()
+
+    assert result(finished).bytes == 20
+    assert len(calls.made) == 2
+
+
+def test_a_sync_that_fails_while_the_end_waits_for_it_is_not_tried_again(small_steps, monkeypatch):
+    world = small_steps
+    calls = Calls(monkeypatch, ["fdatasync"], fail_at=1)
+    world.threads.shut = True
+    upload = world.begin()
+    upload.write(0, b"a" * 20)
+    finished = upload.finish()
+
+    world.threads.open()
+
+    assert error(finished).code is Code.FAILED
+    assert len(calls.made) == 1
+    assert world.parts() == []
+
+
+def test_a_hash_that_was_broken_off_is_begun_again(small_steps, monkeypatch, logged_errors):
+    world = small_steps
+    upload = world.begin()
+    with monkeypatch.context() as patch:
+        real, times = os.preadv, iter(range(9))
+
+        def preadv(file, buffers, at):
+            if next(times) == 0:
+                return real(file, [buffers[0][:3]], at)
+            raise MemoryError
+
+        patch.setattr(os, "preadv", preadv)
+        upload.write(0, b"12345678")
+    upload.write(8, b"9")
+    recorded = result(upload.finish())
+    gc.collect()
+
+    assert recorded.sha256 == hashlib.sha256(b"123456789").hexdigest()
+    assert len(logged_errors.flush(MemoryError)) == 1
+
+
+def test_a_small_lag_still_makes_its_work_due(tmp_path):
+    world = World(tmp_path / "spool", limits=limits(lag_bytes=4))
+    upload = world.begin()
+
+    for at in range(0, 60, 5):
+        upload.write(at, b"12345")
+        assert not upload.lagging
+
+    upload.abort("enough")
 
 
 def test_sync_makes_what_was_written_durable_and_only_once(world, monkeypatch):
