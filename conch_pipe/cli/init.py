@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +65,11 @@ def init(session: Session, folder: Path, demo: bool, port: int | None, interface
             "client_secret": login.client_secret if login else None,
         }
     )
+    me = f"{_program()} --config {file}"
     facts: list[tuple[str, Any]] = [("settings", file), ("state", folder)]
     facts += [("host key", f"{key.fingerprint}  {key.name}") for key in keys]
     if login:
-        again = f"was shown when it was made; a new one: conch-pipe --config {file} credential rotate {login.client_id}"
+        again = f"was shown when it was made; a new one: {me} credential rotate {login.client_id}"
         facts += [("organisation", login.organisation), ("client_id", login.client_id)]
         facts += [("client_secret", login.client_secret or again)]
     session.out.facts(facts)
@@ -75,7 +78,12 @@ def init(session: Session, folder: Path, demo: bool, port: int | None, interface
         if login.client_secret:
             session.out.say("The secret is shown this once; only its hash is kept. While the service runs:")
         session.out.say(f"    sftp -P {settings.ssh.port or 'PORT'} {login.client_id}@127.0.0.1")
-        session.out.say(f"    conch-pipe --config {file} demo")
+        session.out.say(f"    {me} demo")
     else:
-        session.out.say(f"next: conch-pipe --config {file} org create NAME, then credential create NAME")
+        session.out.say(f"next: {me} org create NAME, then credential create NAME")
         session.out.say(f"start it: twistd -n pipe-sftp --config {file}")
+
+
+def _program() -> str:
+    """What to type to run this command again: its path, when the shell would not find it."""
+    return "conch-pipe" if shutil.which("conch-pipe") == sys.argv[0] else sys.argv[0]

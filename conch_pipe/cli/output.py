@@ -20,7 +20,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDE = 200  # columns, when nobody's terminal tells: a table cut at 80 is no use to grep
+WIDE = 10_000  # columns, when there is no terminal: a row folded into several lines is no use to grep
 
 
 def plain(value: Any) -> Any:
