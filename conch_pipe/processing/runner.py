@@ -148,7 +148,6 @@ class Runner(Service):
                 return
             for job in jobs:
                 self._begin(job)
-            self._again = self._again or len(jobs) == room
 
     def _begin(self, job: Job) -> None:
         task = _Task(job, self.chains[job.kind], self.clock.seconds(), released=not self.running)
