@@ -46,17 +46,12 @@ class PutFile:
         try:
             written = self._upload.write(offset, data)
         except PipeError as error:
-            self._put.lost()
             raise refusal(error) from error
         return written if written is None else self._written(written)
 
     @answered
     async def _written(self, written: Deferred[None]) -> None:
-        try:
-            await written
-        except PipeError:
-            self._put.lost()
-            raise
+        await written
 
     @answered
     async def sync(self) -> None:
@@ -78,11 +73,9 @@ class PutFile:
         self._visit.uploads += self._put.state is State.DONE
 
     def abort(self, reason: str) -> None:
-        """See IPutFile. After CLOSE was seen the file is complete, and stays."""
+        """See IPutFile. Comes at once after a WRITE that failed, too; after CLOSE the file is complete, and stays."""
         if self._put.state is State.WRITING:
             self._put.drop(reason)
-        elif self._put.state is State.GONE:
-            self._upload.abort(reason)
 
     def readChunk(self, offset: int, length: int) -> bytes:
         """Nothing is ever read; also not through a handle opened for both (ruling 2)."""

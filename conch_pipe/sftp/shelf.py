@@ -125,20 +125,20 @@ class Put:
         if self.state in (State.WRITING, State.WAITING):
             self._failed(why)
 
-    def lost(self) -> None:
+    def _lost(self) -> None:
         """The upload is refused or dropped already; what is left is to say so."""
         self._upload = None
         self._size = 0
         self._to(State.GONE)
 
     def _refused(self, error: PipeError) -> None:
-        self.lost()
+        self._lost()
         if error.code is Code.UNKNOWN_OUTCOME:
             self._to(State.UNKNOWN)
 
     def _failed(self, why: str) -> None:
         upload = self._upload
-        self.lost()
+        self._lost()
         upload.abort(why)
 
     def _done(self, size: int) -> None:

@@ -83,6 +83,11 @@ class TwoTenants(RuleBasedStateMachine):
             if tenant.paths.get(one.key, Known(0, "")).by is one:
                 tenant.paths[one.key] = Known(0, "gone")
 
+    def newest(self, one: Open) -> Known | None:
+        """What its path answers, while no other file was opened under it and it was not renamed away."""
+        known = self.tenants[one.client].paths.get(one.key)
+        return known if known is not None and known.by is one else None
+
     def pair(self, client: str, which: int) -> tuple[Connection, Any]:
         connection = self.tenants[client].connections[which % len(self.tenants[client].connections)]
         return connection, connection.pairs[0]
@@ -117,8 +122,7 @@ class TwoTenants(RuleBasedStateMachine):
             return
         assert not one.removed
         one.size += len(data)
-        known = self.tenants[one.client].paths[one.key]
-        if known.by is one:
+        if (known := self.newest(one)) is not None:
             known.size = one.size
 
     @precondition(lambda self: self.handles)
@@ -130,13 +134,12 @@ class TwoTenants(RuleBasedStateMachine):
         try:
             one.connection.pairs[0].ask(one.handle.close())
         except SFTPError:
-            assert one.removed or (temporary and tenant.paths[one.key].by is not one)
+            assert one.removed or (temporary and self.newest(one) is None)
             return
         assert not one.removed
         if not temporary:
             tenant.accepted.append((*one.key, one.client[:1].encode() * one.size))
-        known = tenant.paths[one.key]
-        if known.by is one:
+        if (known := self.newest(one)) is not None:
             known.state = "waiting" if temporary else "done"
 
     @rule(client=clients, which=st.integers(0, 2), key=keys, name=st.sampled_from(NAMES))
