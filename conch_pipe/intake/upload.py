@@ -229,11 +229,12 @@ class UploadInProgress:
         self._stage = Stage.COMMITTED
         self._seconds["record"] = clock.seconds() - stored
         if recorded.id != self.id:
-            self._note(events.UPLOAD_REPEATED, upload_id=str(recorded.id), bytes=spooled.size)
+            self._needs.events.note(events.UPLOAD_REPEATED, **self._about(recorded.id), bytes=spooled.size)
             await self._take_back(key)
         else:
-            self._note(
+            self._needs.events.note(
                 events.UPLOAD_STORED,
+                **self._about(),
                 bytes=spooled.size,
                 sha256=recorded.sha256,
                 seconds=clock.seconds() - self._at.timestamp(),
@@ -321,7 +322,7 @@ class UploadInProgress:
         if self._sent or self._stage in (Stage.COMMITTED, Stage.DROPPED):
             return
         self._poison = PipeError(Code.INCOMPLETE, "the upload was dropped", why)
-        self._note(events.UPLOAD_ABORTED, bytes=self.size, reason=why)
+        self._needs.events.note(events.UPLOAD_ABORTED, **self._about(), bytes=self.size, reason=why)
         self._drop()
 
     def _refuse(self, error: PipeError) -> PipeError:
@@ -329,9 +330,15 @@ class UploadInProgress:
         if self._poison is None:
             self._poison = error
             if error.code is Code.UNKNOWN_OUTCOME:
-                self._note(events.UPLOAD_UNKNOWN)
+                self._needs.events.note(events.UPLOAD_UNKNOWN, **self._about())
             else:
-                self._note(events.UPLOAD_REFUSED, problem=error.message, code=error.code.value, bytes=self.size)
+                self._needs.events.note(
+                    events.UPLOAD_REFUSED,
+                    **self._about(),
+                    problem=error.message,
+                    code=error.code.value,
+                    bytes=self.size,
+                )
             if error.detail:
                 _log.error("upload {upload_id}: {error}", upload_id=str(self.id), error=str(error))
             self._drop()
@@ -378,9 +385,10 @@ class UploadInProgress:
         Deferred.fromCoroutine(work).addBoth(tell)
         return outer
 
-    def _note(self, kind: events.Kind, **fields: Any) -> None:
+    def _about(self, upload_id: UUID | None = None) -> dict[str, Any]:
+        """The fields that all its events have."""
         about = describe(self._client, self.schema, self._final_name, self._door)
-        self._needs.events.note(kind, **(about | {"upload_id": str(self.id)} | fields))
+        return about | {"upload_id": str(upload_id or self.id)}
 
 
 def describe(client: Client, schema: str, name: str, door: str) -> dict[str, Any]:
