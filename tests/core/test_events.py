@@ -14,22 +14,22 @@ ROOT = Path(__file__).parents[2]
 
 
 def emissions() -> list[tuple[str, set[str]]]:
-    """(constant, keyword names) of every ``….note(events.KIND, …)`` or ``….note(KIND, …)`` in the package.
+    """(constant, keyword names) of every ``….note(events.KIND, …)`` in the package.
 
-    A call with ``**fields`` gives an empty set of names: it cannot be checked by reading.
+    A call with ``**fields``, or through a room's own ``_note`` that adds fields, gives an empty set of names: it cannot
+    be checked by reading.
     """
     found = []
     for path in (ROOT / "conch_pipe").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "note"):
-                continue
-            if not node.args:
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
                 continue
             kind = node.args[0]
             name = kind.attr if isinstance(kind, ast.Attribute) else getattr(kind, "id", "")
-            if name.isupper():
-                open_ended = any(keyword.arg is None for keyword in node.keywords)
-                found.append((name, set() if open_ended else {keyword.arg for keyword in node.keywords}))
+            if node.func.attr not in ("note", "_note") or not name.isupper():
+                continue
+            open_ended = node.func.attr == "_note" or any(keyword.arg is None for keyword in node.keywords)
+            found.append((name, set() if open_ended else {keyword.arg for keyword in node.keywords}))
     return found
 
 
