@@ -30,7 +30,7 @@ def run(folder: Path, rounds: int = 3) -> str:
         servers: list[Server] = [ours, AsyncsshServer(place / "asyncssh")]
         with running(*servers):
             local = place / "put.csv"
-            large_csv(ours.service.sample(SCHEMA, 1000), local, PUT_BYTES)
+            large_csv(local, PUT_BYTES)
             for server in servers:
                 with server.sftp() as sftp:
                     sftp.do("ls")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import datetime
 from pathlib import Path
 
 from tests.bench.measure import figure, table
 from tests.bench.servers import SCHEMA, Ours, running
-from tests.live.material import large_csv
+from tests.live.material import TABLES, large_csv
 
 ROWS = 1_000_000
 
@@ -18,10 +19,8 @@ def run(folder: Path, rounds: int = 5) -> str:
     ours = Ours(folder / "ours")
     waits, rates, own = [], [], []
     with running(ours):
-        sample = ours.service.sample(SCHEMA, 1000)
         local = folder / "rows.csv"
-        header, _, body = sample.partition("\n")
-        rows = large_csv(sample, local, len(header) + 1 + len(body) * (ROWS // 1000))
+        rows = large_csv(local, math.inf, ROWS)
         for number in range(rounds):
             name = f"rows-{number}.csv"
             with ours.sftp() as sftp:
@@ -33,7 +32,7 @@ def run(folder: Path, rounds: int = 5) -> str:
             waits.append(took)
             rates.append(rows / took)
             own.append(rows * (local.stat().st_size / rows) / took / 1e6)
-        [counted] = ours.service.query(f'SELECT count(*) AS n FROM "{SCHEMA}"')
+        [counted] = ours.service.query(f"SELECT count(*) AS n FROM {TABLES[SCHEMA]}")
         assert counted["n"] == rows * rounds
         size = local.stat().st_size
     heads = ["rows", "bytes", "CLOSE to COMPLETED, s", "validated and loaded rows/s", "MB/s"]

@@ -14,7 +14,8 @@ from pathlib import Path
 from tests.bench import libssh2
 from tests.bench.measure import figure, ratio, table
 from tests.bench.servers import SCHEMA, AsyncsshServer, Ours, Server, Sshd, running, warehouse_of
-from tests.bench.small_files import BYTES, cut_to_size
+from tests.bench.small_files import BYTES
+from tests.live.material import large_csv
 
 CLIENTS = 8
 SESSIONS = 400
@@ -30,7 +31,8 @@ def run(folder: Path, rounds: int = 5) -> str:
     rates: dict[tuple[Server, int], list[float]] = {(s, c): [] for s in servers for c in (1, CLIENTS)}
     cpu: dict[tuple[Server, int], list[float]] = {(s, c): [] for s in servers for c in (1, CLIENTS)}
     with running(*servers):
-        content = cut_to_size(ours.service.sample(SCHEMA, 100), BYTES).encode()
+        large_csv(folder / "small.csv", BYTES)
+        content = (folder / "small.csv").read_bytes()
         for server in servers:
             many(lib, server, "warm", 1, 3, content)
         for number in range(rounds):

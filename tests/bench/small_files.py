@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.bench.measure import figure, ratio, table
 from tests.bench.servers import SCHEMA, AsyncsshServer, Ours, Server, Sshd, running, warehouse_of
+from tests.live.material import large_csv
 
 FILES = 1000
 BYTES = 2000
@@ -23,7 +24,7 @@ def run(folder: Path, rounds: int = 5) -> str:
     cpu: dict[Server, list[float]] = {server: [] for server in servers}
     with running(*servers):
         local = folder / "small.csv"
-        local.write_text(cut_to_size(ours.service.sample(SCHEMA, 100), BYTES))
+        large_csv(local, BYTES)
         for number in range(rounds):
             for server in servers:
                 names = [f"r{number}-{index}.csv" for index in range(FILES)]
@@ -45,9 +46,3 @@ def run(folder: Path, rounds: int = 5) -> str:
     ]
     heads = ["server", "files/s", "server CPU ms per file (ours with loading's bookkeeping)", "ours / theirs"]
     return table(heads, rows) + f"\n\nIn our catalog afterwards: {arrived}."
-
-
-def cut_to_size(sample: str, size: int) -> str:
-    """Whole lines of a sample, at most ``size`` bytes."""
-    text = sample.encode()[:size].decode(errors="ignore")
-    return text[: text.rindex("\n") + 1]

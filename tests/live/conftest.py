@@ -89,7 +89,7 @@ def target(service, tmp_path) -> Target:
 
 @dataclass(frozen=True)
 class Files:
-    """Files to put. ``sent`` are the records of the good ones."""
+    """Files to put, and of the large one what is needed to compare it."""
 
     folder: Path
     csv: Path
@@ -99,10 +99,6 @@ class Files:
     large_sha256: str
     bad_header: Path
     too_large: Path
-    text: Path
-    sent_csv: list
-    sent_json: list
-    sample: str
 
     def named(self, original: Path, name: str) -> Path:
         """The same bytes under another local name."""
@@ -113,19 +109,14 @@ class Files:
 
 
 @pytest.fixture(scope="session")
-def files(service, tmp_path_factory) -> Files:
-    """Made once from the service's own samples."""
+def files(tmp_path_factory) -> Files:
+    """Made once."""
     folder = tmp_path_factory.mktemp("files")
-    sample = service.sample("orgTransactions", 1000)
-    good = service.sample("orgTransactions", 20)
-    shifts = service.sample("orgShifts", 20, "json")
-    header, _, body = good.partition("\n")
-    (folder / "good.csv").write_text(good, newline="")
-    (folder / "good.json").write_text(shifts, newline="")
-    (folder / "bad-header.csv").write_text(f"nobody_knows_this,{header}\n{body}", newline="")
-    (folder / "notes.txt").write_text("not a table\n")
-    rows = material.large_csv(sample, folder / "large.csv")
-    material.large_csv(sample, folder / "too-large.csv", 200_000)
+    (folder / "good.csv").write_bytes(material.TRANSACTIONS.read_bytes())
+    (folder / "good.json").write_bytes(material.SHIFTS.read_bytes())
+    (folder / "bad-header.csv").write_bytes(material.TRANSACTIONS.read_bytes().replace(b"store_id", b"nobody_knows", 1))
+    rows = material.large_csv(folder / "large.csv")
+    material.large_csv(folder / "too-large.csv", 200_000)
     return Files(
         folder=folder,
         csv=folder / "good.csv",
@@ -135,8 +126,4 @@ def files(service, tmp_path_factory) -> Files:
         large_sha256=hashlib.sha256((folder / "large.csv").read_bytes()).hexdigest(),
         bad_header=folder / "bad-header.csv",
         too_large=folder / "too-large.csv",
-        text=folder / "notes.txt",
-        sent_csv=material.records(good, "csv"),
-        sent_json=material.records(shifts, "json"),
-        sample=sample,
     )

@@ -14,7 +14,7 @@ from tests.live.clients import base
 from tests.live.clients.libraries import SCRIPTS, Asyncssh
 from tests.live.clients.openssh import Sftp
 from tests.live.conftest import had
-from tests.live.material import assert_rows_are
+from tests.live.material import TRANSACTION_ROWS, assert_rows_are
 from tests.live.service import Login
 from tests.live.sessions import channel, connected, put, refused, session
 
@@ -62,7 +62,7 @@ def test_two_organisations_do_not_see_each_other(service, target, other_login, t
     assert owners == {"private.csv": service.login.organisation, "private-too.csv": other_login.organisation}
     rows = service.rows("orgTransactions", [upload["id"] for upload in verdicts.values()])
     for upload in verdicts.values():
-        assert_rows_are(rows[upload["id"]], files.sent_csv, upload)
+        assert_rows_are(rows[upload["id"]], TRANSACTION_ROWS, upload)
 
 
 def test_a_revoked_credential_ends_its_open_session(service, other_login, tmp_path, files):
@@ -101,7 +101,7 @@ def test_winscp_puts_under_a_temporary_name_and_renames(service, target, files):
         assert sftp.listdir("/orgTransactions") == ["winscp.csv"]
         refused(sftp.rename, final, "/orgTransactions/elsewhere.csv")
     upload = service.verdicts("winscp.csv")["winscp.csv"]
-    assert_rows_are(service.rows("orgTransactions", [upload["id"]])[upload["id"]], files.sent_csv, upload)
+    assert_rows_are(service.rows("orgTransactions", [upload["id"]])[upload["id"]], TRANSACTION_ROWS, upload)
     assert service.named("winscp.csv.filepart", "elsewhere.csv") == []
 
 
@@ -117,7 +117,7 @@ def test_rclone_puts_under_a_partial_name_and_looks_from_another_connection(serv
         sftp.posix_rename(temporary, final)
 
         assert other.stat(final).st_size == len(content)
-    assert service.verdicts("rclone-new.csv")["rclone-new.csv"]["rows"] == len(files.sent_csv)
+    assert service.verdicts("rclone-new.csv")["rclone-new.csv"]["rows"] == len(TRANSACTION_ROWS)
 
 
 def test_a_temporary_name_that_is_removed_leaves_nothing(service, target, files):
@@ -139,7 +139,7 @@ def test_the_same_bytes_again_are_one_upload(service, target, files):
 
     upload = service.verdicts("again.csv")["again.csv"]
 
-    assert_rows_are(service.rows("orgTransactions", [upload["id"]])[upload["id"]], files.sent_csv, upload)
+    assert_rows_are(service.rows("orgTransactions", [upload["id"]])[upload["id"]], TRANSACTION_ROWS, upload)
 
 
 def test_keys_are_exchanged_again_and_again_in_mid_upload(service, target, files):
