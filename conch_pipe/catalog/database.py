@@ -48,7 +48,10 @@ class _Broken(Exception):
 
 
 def _in_savepoint(connection: Connection, call: Callable[[Connection], T]) -> T:
-    savepoint = connection.begin_nested()
+    try:
+        savepoint = connection.begin_nested()
+    except DBAPIError as error:
+        raise _Broken from error
     try:
         result = call(connection)
         savepoint.commit()
@@ -100,6 +103,17 @@ def _all_failed(
     return [fail(error) for _ in (*results, *calls)]
 
 
+def _current(url: str, busy_timeout_s: float) -> Engine:
+    """An engine over a database of the newest version; nothing stays open when it is refused."""
+    engine = make_engine(url, busy_timeout_s)
+    try:
+        versions.bring_up_to_date(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
 def _read(engine: Engine, query: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
     try:
         with engine.begin() as connection:
@@ -136,9 +150,7 @@ class Database:
 
         :raises PipeError: the file cannot be opened, is damaged, or was written by a newer version.
         """
-        engine = make_engine(self._url, self._busy_timeout_s)
-        versions.bring_up_to_date(engine)
-        self._engine = engine
+        engine = self._engine = _current(self._url, self._busy_timeout_s)
         self._pool.start()
         self._writer = threading.Thread(
             target=self._write_until_closed, args=(engine,), name="catalog-write", daemon=True
@@ -227,9 +239,7 @@ class DirectDatabase:
 
     def open(self) -> None:
         """See :meth:`Database.open`."""
-        engine = make_engine(self._url, self._busy_timeout_s)
-        versions.bring_up_to_date(engine)
-        self._engine = engine
+        self._engine = _current(self._url, self._busy_timeout_s)
 
     def read(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         """:returns: a Deferred that has fired."""
