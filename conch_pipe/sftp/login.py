@@ -27,7 +27,7 @@ from conch_pipe.errors import PipeError
 from conch_pipe.interfaces import ICredentials, IEvents
 from conch_pipe.model import Client, Credential, Peer, utc
 from conch_pipe.sftp.secrets import SecretChecks
-from conch_pipe.sftp.throttle import Throttle
+from conch_pipe.sftp.throttle import Throttle, network
 from conch_pipe.ssh.interfaces import IPasswordAttempt
 
 FLOOR_S = 1.0  # a failure is answered no sooner
@@ -43,6 +43,7 @@ class Login:
     :param credentials: an ICredentials; asked once per login.
     :param checks: compares secrets.
     :param disconnect: ends a connection that cannot be told yes or no now: session id and text for the client.
+    :param waits: whether a connection, by its session id, is there and still waits for an answer.
     :param free: failures of one account or address in a minute before answers are slowed down.
     :param longest_s: the longest such delay of an address.
     """
@@ -57,6 +58,7 @@ class Login:
         events: IEvents,
         clock: IReactorTime,
         disconnect: Callable[[str, str], None],
+        waits: Callable[[str], bool],
         *,
         free: int = 10,
         longest_s: float = 30.0,
@@ -66,6 +68,7 @@ class Login:
         self._events = events
         self._clock = clock
         self._disconnect = disconnect
+        self._waits = waits
         self._addresses = Throttle(clock.seconds, free=free, longest_s=longest_s)
         self._clients = Throttle(clock.seconds, free=free, longest_s=min(longest_s, CLIENT_DELAY_S))
         self._key = os.urandom(32)
@@ -95,17 +98,19 @@ class Login:
 
         # A secret proven minutes ago waits for nobody else's failures.
         if not self._checks.known(credential, given.password):
-            account = self._account(username)
-            delay = max(self._addresses.delay(peer.address), self._clients.delay(account))
+            account, source = self._account(username), network(peer.address)
+            delay = max(self._addresses.delay(source), self._clients.delay(account))
             await self._until(self._clock.seconds() + delay)
             earliest = self._clock.seconds() + FLOOR_S + self._jitter(username)
             if not await self._checks.check(credential, given.password):
-                self._addresses.failed(peer.address)
+                self._addresses.failed(source)
                 self._clients.failed(account)
                 self._tell_failed(peer, credential)
                 await self._until(earliest)
                 raise UnauthorizedLogin("login failed")
 
+        if not self._waits(peer.session):
+            raise UnauthorizedLogin("the client is gone")  # nobody logged in, so no login is told
         assert credential is not None
         return self._welcome(credential, peer)
 

@@ -106,6 +106,7 @@ class SFTPService(Service):
             events,
             clock,
             self._disconnect,
+            self._waits,
             free=rules.failures_per_minute,
             longest_s=rules.longest_delay_s,
         )
@@ -181,3 +182,6 @@ class SFTPService(Service):
         for connection in self._factory.live():
             if connection.peer.session == session:
                 connection.sendDisconnect(DISCONNECT_BY_APPLICATION, text)
+
+    def _waits(self, session: str) -> bool:
+        return any(each.peer.session == session and each.open_for_login for each in self._factory.live())

@@ -7,9 +7,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from ipaddress import ip_address, ip_network
 
 WINDOW_S = 60.0
 TABLE_LENGTH = 65_536  # keys remembered, the ones that failed last
+
+
+def network(address: str) -> str:
+    """Whom an address counts for: itself, or an IPv6 /64, within which one customer takes any address it likes."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(ip_network((parsed, 64), strict=False)) if parsed.version == 6 else address
 
 
 class Throttle:

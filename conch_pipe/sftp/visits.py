@@ -15,6 +15,7 @@ from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Client, Credential
 from conch_pipe.sftp.shelf import Key, Put, Shelf, State
 
+_ENDED = 1000
 BUSY = "the service is shutting down; try again in a minute"
 
 
@@ -89,7 +90,7 @@ class Visits:
         self._remembered = remembered
         self._leftover_s = leftover_s
         self._here: dict[str, list[Visit]] = {}
-        self._sessions: dict[str, Visit] = {}
+        self._ended: dict[str, int] = {}  # session → its uploads, until somebody asks
         self._shelves: dict[str, Shelf] = {}
 
     def __len__(self) -> int:
@@ -108,7 +109,6 @@ class Visits:
         shelf = self._shelves.setdefault(client.client_id, Shelf(self.clock.seconds))
         visit = Visit(client, shelf, self._remembered, self.clock.seconds())
         here.append(visit)
-        self._sessions[client.peer.session] = visit
         return visit
 
     def close(self, visit: Visit) -> None:
@@ -117,6 +117,9 @@ class Visits:
         if visit not in here:
             return
         here.remove(visit)
+        self._ended[visit.client.peer.session] = visit.uploads
+        if len(self._ended) > _ENDED:
+            del self._ended[next(iter(self._ended))]
         if not here:
             del self._here[visit.client.client_id]
             visit.shelf.clear()
@@ -134,11 +137,7 @@ class Visits:
 
         :returns: uploads accepted on it.
         """
-        visit = self._sessions.pop(session, None)
-        if visit is None:
-            return 0
-        self.close(visit)
-        return visit.uploads
+        return self._ended.pop(session, 0)
 
     def refresh(self, credential: Credential) -> None:
         """What is enabled for a client now; its sessions go by it from their next operation on."""

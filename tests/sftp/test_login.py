@@ -66,6 +66,7 @@ class Door:
         self.credentials = MemoryCredentials(*credentials)
         self.events = HeardEvents()
         self.ended: list[tuple[str, str]] = []
+        self.gone: set[str] = set()
         self.hashed = 0  # hashes compared
         self.held: list[Deferred[None]] | None = None
         self.checks = SecretChecks(self.clock, self.in_thread, threads=threads, cost=COST)
@@ -75,6 +76,7 @@ class Door:
             self.events,
             self.clock,
             lambda *ended: self.ended.append(ended),
+            lambda session: session not in self.gone,
             longest_s=20,
         )
         self._sessions = itertools.count()
@@ -205,6 +207,17 @@ def test_both_secrets_work_during_a_rotation_and_the_old_one_until_it_expires(do
     assert door.attempt(password=SECRET).answer.type is UnauthorizedLogin
 
 
+def test_a_login_that_is_decided_after_the_client_left_is_no_login(door):
+    door.held = []
+    answers = door.start()
+    door.gone.add(f"{0:016x}")
+
+    door.let_go()
+
+    assert answers[0].type is UnauthorizedLogin
+    assert door.credentials.logins == []
+
+
 # The cache
 
 
@@ -322,6 +335,15 @@ def test_ten_failures_a_minute_are_free_then_answers_slow_down(door):
     later = [door.attempt(b"somebody-%d" % n, WRONG).seconds for n in range(4)]
 
     assert [int(one) for one in later] == [2, 3, 5, 9]
+
+
+def test_addresses_of_one_ipv6_network_are_one_source(door):
+    for number in range(10):
+        door.start(b"nobody-%d" % number, WRONG, f"2001:db8:1:2::{number:x}")
+    door.clock.pump([0.1] * 20)
+
+    assert door.attempt(b"somebody", WRONG, "2001:db8:1:2:ffff::1").seconds >= 2
+    assert door.attempt(b"somebody", WRONG, "2001:db8:1:3::1").seconds < 2
 
 
 def test_an_address_is_never_slowed_beyond_the_longest_delay(door):

@@ -308,3 +308,16 @@ def test_a_login_that_is_not_finished_when_the_drain_begins_is_told_why(house):
     house.pass_time(1)
 
     assert client.disconnected == (BY_APPLICATION, "shutting down")
+
+
+def test_files_that_wait_for_a_name_are_swept_by_the_running_service(house):
+    client, other = house.connect(), house.connect()
+    sftp = client.open_sftp()
+    client.ask(client.ask(sftp.openFile(b"/orgShifts/a.csv.part", PUT, {})).close())
+    client.vanish()
+    assert house.intake.live
+
+    house.pass_time(700)
+
+    assert not house.intake.live
+    assert not other.lost
