@@ -58,36 +58,55 @@ def _placed(section: Section, base: Path) -> Section:
 
 def unusable(settings: Settings) -> list[str]:
     """Mistakes that only this machine's disk can tell, one sentence each; for settings that are placed."""
-    if not settings.service.state.is_dir():
-        return [f"service.state: {settings.service.state} is not a folder; conch-pipe init makes it"]
-    found = [_folder("service.state", settings.service.state)]
+    state = settings.service.state
+    if trouble := _hidden("service.state", state):
+        return [trouble]
+    if not state.is_dir():
+        return [f"service.state: {state} is not a folder; conch-pipe init makes it"]
+    found = [_folder("service.state", state)]
     if not settings.ssh.host_keys:
         found.append("ssh.host_keys: at least one host key is needed")
-    found += [_readable("ssh.host_keys", key, "conch-pipe init makes the keys") for key in settings.ssh.host_keys]
+    found += [_readable("ssh.host_keys", key) for key in settings.ssh.host_keys]
     found.append(_folder("spool.folder", settings.spool.folder))
     for name, url in (("catalog", settings.catalog.url), ("warehouse", settings.warehouse.url)):
         path = local_path(url)
         found.append(_database(f"{name}.url", path) if path else "")
     objects = local_path(settings.objects.url)
     found.append(_folder("objects.url", objects) if objects else "")
-    schemas = settings.schemas.folder
-    if not schemas.is_dir():
-        found.append(f"schemas.folder: {schemas} is not a folder; conch-pipe init makes it")
-    elif not os.access(schemas, os.R_OK | os.X_OK):
-        found.append(f"schemas.folder: {schemas} cannot be read by this user")
+    found.append(_schemas("schemas.folder", settings.schemas.folder))
     return [one for one in found if one]
 
 
-def _readable(name: str, path: Path, remedy: str) -> str:
+def _hidden(name: str, path: Path) -> str:
+    """A folder above the path that this user may not enter: whether the path exists cannot be told."""
+    for above in reversed(path.parents):
+        if above.is_dir() and not os.access(above, os.X_OK):
+            return f"{name}: {above} cannot be entered by this user"
+    return ""
+
+
+def _readable(name: str, path: Path) -> str:
+    if trouble := _hidden(name, path):
+        return trouble
     if not path.exists():
-        return f"{name}: there is no {path}; {remedy}"
+        return f"{name}: there is no {path}; conch-pipe init makes the keys"
     if not path.is_file():
         return f"{name}: {path} is not a file"
     return "" if os.access(path, os.R_OK) else f"{name}: {path} cannot be read by this user"
 
 
+def _schemas(name: str, path: Path) -> str:
+    if trouble := _hidden(name, path):
+        return trouble
+    if not path.is_dir():
+        return f"{name}: {path} is not a folder; conch-pipe init makes it"
+    return "" if os.access(path, os.R_OK | os.X_OK) else f"{name}: {path} cannot be read by this user"
+
+
 def _folder(name: str, path: Path) -> str:
     """A folder we write to; it may be missing when it can be made."""
+    if trouble := _hidden(name, path):
+        return trouble
     while not path.exists() and path != path.parent:
         path = path.parent
     if not path.is_dir():
@@ -96,6 +115,8 @@ def _folder(name: str, path: Path) -> str:
 
 
 def _database(name: str, path: Path) -> str:
+    if trouble := _hidden(name, path):
+        return trouble
     if path.exists() and not path.is_file():
         return f"{name}: {path} is not a file"
     if path.exists() and not os.access(path, os.R_OK | os.W_OK):

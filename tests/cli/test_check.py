@@ -55,6 +55,18 @@ def test_everything_wrong_is_told_in_one_run(installed):
     assert "idle has no schema" in warnings and "idle cannot log in" in warnings
 
 
+def test_what_another_user_may_not_see_is_a_finding_and_not_the_end(installed, monkeypatch):
+    def denied(state):
+        raise PermissionError(13, "Permission denied", str(state / "run" / "lock"))
+
+    monkeypatch.setattr(findings.service, "running", denied)
+
+    told = installed.json("check", status=1)
+
+    assert "service: Permission denied" in found(told, "fail")
+    assert "catalog: " in found(told, "ok")
+
+
 def test_a_schema_whose_sql_is_wrong_is_found_before_a_partner_meets_it(installed):
     draft = installed.state / "schemas" / "draft.toml"
     draft.write_text('[columns.n]\ntype = "integer"\n[derived.m]\ntype = "integer"\nsql = "n + nothing"\n')
