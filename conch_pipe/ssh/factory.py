@@ -185,4 +185,7 @@ def _source(address: str) -> str:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    return str(int(parsed) >> 64) if isinstance(parsed, IPv6Address) else address
+    if not isinstance(parsed, IPv6Address):
+        return address
+    # A socket for both protocols shows IPv4 clients as ::ffff:192.0.2.1, all of them in one /64.
+    return str(parsed.ipv4_mapped or int(parsed) >> 64)

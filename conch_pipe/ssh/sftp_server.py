@@ -139,7 +139,10 @@ class SFTPServer:
         self._over = reason
         for file in (*self._handles.clear(), *self._closing):
             file.abort(reason)
-        self._backend.channelLost(reason)
+        try:
+            self._backend.channelLost(reason)
+        except Exception:  # noqa: BLE001 - one channel's fault must not keep the files of the others from being aborted
+            self._log.failure("channelLost of a backend failed")
 
     @property
     def holding(self) -> bool:

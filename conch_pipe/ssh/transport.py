@@ -75,6 +75,7 @@ class PutTransport(transport.SSHServerTransport):
         self._gone = False
         self._logout: Callable[[], None] | None = None
         self._exchange: str | None = "kexinit"  # the step of a key exchange the peer is to do next
+        self._received = 0  # bytes
         self._since_kex = 0  # bytes received
         self._early_kexes = 0
         self._blocked = 0  # bytes of messages waiting for a key exchange
@@ -108,6 +109,7 @@ class PutTransport(transport.SSHServerTransport):
         if self.ending is not None:
             return
         self._since_kex += len(data)
+        self._received += len(data)
         self.buf = self.buf + data
         try:
             if self.gotVersion or self._take_version():
@@ -115,6 +117,8 @@ class PutTransport(transport.SSHServerTransport):
                     if not packet:
                         raise Malformed("an empty packet")
                     self.packets_received += 1
+                    if not self.avatar_known and self._received > self.limits.before_login:
+                        raise Malformed("too much before the login")
                     self.dispatchMessage(packet[0], packet[1:])
         except Malformed as error:
             self._violated(str(error))
@@ -184,7 +188,7 @@ class PutTransport(transport.SSHServerTransport):
 
     def sendPacket(self, messageType: int, payload: bytes) -> None:
         """Send, or keep until a key exchange is over; too much kept ends the connection (C18)."""
-        if self._gone:
+        if self._gone or (self.ending is not None and messageType != DISCONNECT):
             return
         if self._keyExchangeState != self._KEY_EXCHANGE_NONE and not self._allowedKeyExchangeMessageType(messageType):
             self._blocked += len(payload) + 1
@@ -266,7 +270,6 @@ class PutTransport(transport.SSHServerTransport):
     def _violated(self, what: str) -> None:
         self.factory.violated(self.peer.address, what)
         self.sendDisconnect(DISCONNECT_PROTOCOL_ERROR, b"protocol error")
-        self.transport.abortConnection()
 
     # Messages.
 

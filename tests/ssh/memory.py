@@ -1,7 +1,7 @@
 """A tree of files in memory to put into, a realm and checker over it, and a server to run by hand.
 
-``python -m tests.ssh.memory PORT [LIMIT]`` serves it on 127.0.0.1 for real clients: user "ann", PASSWORD below, files of
-at most LIMIT bytes; 0 is any free port, and it is printed.
+``python -m tests.ssh.memory PORT [LIMIT]`` serves it on 127.0.0.1 for real clients: user "ann", PASSWORD below,
+files of at most LIMIT bytes; 0 is any free port, and it is printed.
 """
 
 from __future__ import annotations

@@ -61,6 +61,12 @@ class Admission(SynchronousTestCase):
         self.assertEqual(self.fill(door, [f"2001:db8::{n:x}" for n in range(12)]), 10)
         self.assertEqual(self.fill(door, ["2001:db8:0:1::1"]), 1)
 
+    def test_ipv4_clients_of_an_ipv6_socket_count_each_for_itself(self) -> None:
+        door = a_door()
+
+        self.assertEqual(self.fill(door, [f"::ffff:192.0.2.{n}" for n in range(30)]), 30)
+        self.assertEqual(self.fill(door, ["::ffff:192.0.2.3"] * 12), 9)
+
     def test_a_connection_that_ends_gives_its_place_back(self) -> None:
         door = a_door(per_address=1)
         pair = Pair(door).log_in()

@@ -454,6 +454,16 @@ class Cuts(SynchronousTestCase):
         self.assertEqual(second.fate, "aborted: cut")
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_a_backend_that_fails_at_the_loss_harms_nobody_else(self) -> None:
+        talk = Talk()
+        _, file = talk.open()
+        talk.tree.channelLost = lambda reason: 1 / 0  # type: ignore[method-assign,assignment]
+
+        talk.server.connectionLost("cut")
+
+        self.assertEqual(file.fate, "aborted: cut")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_requests_waiting_for_a_close_are_dropped_with_the_connection(self) -> None:
         talk = Talk()
         handle, _ = talk.open()

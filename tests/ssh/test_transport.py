@@ -142,6 +142,36 @@ class BeforeKeys(SynchronousTestCase):
 
         self.assertTrue(pair.over)
 
+    def test_128_kib_of_small_packets_before_login_end_the_connection(self) -> None:
+        """64 KiB of unknown messages cost Conch 44 ms each (C17)."""
+        pair = Pair().ask_for_login()
+
+        for _ in range(5000):
+            pair.client.sendPacket(2, b"")
+        pair.pump()
+
+        self.assertEqual((pair.over, pair.server.packets_received < 4200), (True, True))
+
+    def test_a_wrong_guess_of_the_exchange_is_skipped(self) -> None:
+        """RFC 4253 section 7: first_kex_packet_follows, for an exchange we do not have."""
+        pair = Pair()
+        client = pair.client
+        pair.to_server.clear()
+        client.outgoingPacketSequence = 0
+        payload = client.ourKexInitPayload
+        exchanges = b"sntrup761x25519-sha512," + b",".join(client.supportedKeyExchanges)
+        rest = payload[17 + 4 + int.from_bytes(payload[17:21], "big") : -5]
+        client.ourKexInitPayload = payload[:17] + string(exchanges) + rest + b"\1" + bytes(4)
+
+        pair.server.dataReceived(client.ourVersionString + b"\r\n")
+        client._keyExchangeState = client._KEY_EXCHANGE_NONE
+        client.sendPacket(20, client.ourKexInitPayload[1:])
+        client._keyExchangeState = client._KEY_EXCHANGE_REQUESTED
+        client.sendPacket(30, b"a guess")
+        pair.pump()
+
+        self.assertEqual((client.secure, pair.over), (1, False))
+
     @settings(max_examples=100 * DOSE, deadline=None)
     @given(st.binary(max_size=600), st.booleans())
     def test_noise_never_raises(self, noise: bytes, after_version: bool) -> None:
@@ -265,6 +295,15 @@ class AfterLogin(SynchronousTestCase):
         pair.to_client.producer.resumeProducing()
 
         self.assertTrue(pair.to_client.reading)
+
+    def test_nothing_follows_our_disconnect(self) -> None:
+        pair = Pair().start_sftp()
+
+        pair.server.sendDisconnect(11, b"bye")
+        pair.server.sendPacket(80, string(b"late"))
+        pair.pump()
+
+        self.assertEqual(numbers(pair.got())[-1], 1)
 
     def test_sequence_numbers_wrap(self) -> None:
         """Packet 2**32 raised in Conch (C19)."""
