@@ -11,6 +11,7 @@ import hmac
 import os
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -32,6 +33,7 @@ from conch_pipe.ssh.interfaces import IPasswordAttempt
 
 FLOOR_S = 1.0  # a failure is answered no sooner
 JITTER_S = 0.2
+REMEMBER_EVERY = timedelta(minutes=1)
 CLIENT_DELAY_S = 5.0  # a whole delay would be a lock: logins have a deadline
 _CLIENT_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 
@@ -115,8 +117,9 @@ class Login:
         return self._welcome(credential, peer)
 
     def _welcome(self, credential: Credential, peer: Peer) -> Client:
-        remembered = self._credentials.logged_in(credential.client_id, utc(self._clock))
-        remembered.addErrback(self._not_remembered)
+        now, last = utc(self._clock), credential.last_login_at
+        if last is None or now - last >= REMEMBER_EVERY:  # else a login storm would be a storm of writes
+            self._credentials.logged_in(credential.client_id, now).addErrback(self._not_remembered)
         return Client(credential.client_id, credential.organisation, frozenset(credential.schemas), peer)
 
     def _not_remembered(self, failure: Failure) -> None:
