@@ -54,9 +54,6 @@ class Ssh(Section):
         description="Private host keys in OpenSSH format, mode 0600. Systemd credentials named ssh_host_*_key stand in "
         "for this list.",
     )
-    banner: str = Field(
-        default="", max_length=2000, description="Text shown to clients before they log in; empty: none."
-    )
 
 
 class Limits(Section):
@@ -74,6 +71,9 @@ class Limits(Section):
     packet_before_login_bytes: Size = Field(
         default=35_000, ge=32_768, le=MIB, description="Longest SSH packet before login (RFC 4253 asks for 35,000)."
     )
+    before_login_bytes: Size = Field(
+        default=128 * KIB, ge=16 * KIB, description="Bytes a connection may send before its login; 8 KiB are needed."
+    )
     packet_bytes: Size = Field(default=256 * KIB, ge=35_000, le=16 * MIB, description="Longest SSH packet after login.")
     kex_s: Seconds = Field(default=30, gt=0, description="Seconds a key exchange after login may take.")
     rekey_bytes: Size = Field(
@@ -87,7 +87,9 @@ class Limits(Section):
     failures_per_minute: Count = Field(
         default=10, ge=1, description="Failures of one account or address in a minute before answers are slowed down."
     )
-    delay_s: Seconds = Field(default=30, ge=1, description="Longest delay in seconds of a slowed-down answer.")
+    delay_s: Seconds = Field(
+        default=20, ge=1, description="Longest delay in seconds of a slowed-down answer; less than login_s."
+    )
     user_name_bytes: Size = Field(default=128, ge=25, le=4096, description="Longest user name.")
     password_bytes: Size = Field(default=256, ge=43, le=4096, description="Longest password; ours have 43 bytes.")
     channels: Count = Field(default=10, ge=1, description="Channels of one connection (rclone opens 7).")
@@ -127,6 +129,12 @@ class Limits(Section):
     open_file_s: Seconds = Field(default=300, ge=1, description="Seconds an open file may go without a WRITE.")
     session_s: Seconds = Field(default=43_200, ge=60, description="Longest life of a connection in seconds.")
     tick_s: Seconds = Field(default=15, gt=0, le=60, description="Seconds between looks at these four times.")
+
+    @model_validator(mode="after")
+    def _delays_are_no_locks(self) -> Limits:
+        if self.delay_s >= self.login_s:
+            raise ValueError("delay_s must be less than login_s: a slowed-down address could never log in")
+        return self
 
     def ssh(self) -> dict[str, Any]:
         """The arguments of ``ssh.limits.Limits``, whose sizes go without their unit, but for ``rekey_bytes``."""

@@ -90,7 +90,7 @@ def test_settings_are_shown_with_where_they_came_from(installed, monkeypatch):
         "origin": "environment PIPE_SFTP_LOG__LEVEL",
     }
     assert rows["ssh", "port"]["origin"] == "file"
-    assert rows["ssh", "banner"]["origin"] == "default"
+    assert rows["ssh", "endpoint"]["origin"] == "default"
     assert "log.level" in installed.run("settings").out
 
 

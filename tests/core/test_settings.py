@@ -16,6 +16,7 @@ from conch_pipe.formats import limits as formats
 from conch_pipe.intake import admission
 from conch_pipe.intake.temporary_names import TemporaryNames
 from conch_pipe.settings import Settings, Ssh, find, load, local_path, origins, reference, short_file
+from conch_pipe.sftp.service import Rules
 from conch_pipe.ssh import limits as ssh
 from tests.conftest import CANARY
 
@@ -95,6 +96,18 @@ def test_the_rooms_say_the_same_where_they_have_defaults_of_their_own():
         )
         == admission.Limits()
     )
+    limits = Settings().limits
+    assert (
+        Rules(
+            connections_per_client=limits.per_client,
+            failures_per_minute=limits.failures_per_minute,
+            longest_delay_s=limits.delay_s,
+            files_remembered=limits.remembered,
+            elsewhere_s=uploads.stat_elsewhere_s,
+            leftover_s=uploads.leftover_s,
+        )
+        == Rules()
+    )
     assert TemporaryNames(uploads.temporary_suffixes, uploads.temporary_prefixes) == TemporaryNames()
 
 
@@ -137,7 +150,7 @@ def test_the_environment_overrides_the_file(write, monkeypatch):
     assert settings.uploads.max_bytes == 2 * 1024**2
     assert origins(settings)["ssh", "port"] == "environment PIPE_SFTP_SSH__PORT"
     assert origins(settings)["ssh", "interface"] == "file"
-    assert origins(settings)["ssh", "banner"] == "default"
+    assert origins(settings)["ssh", "endpoint"] == "default"
 
 
 def test_systemd_credentials_stand_between_environment_and_file(write, tmp_path, monkeypatch):
@@ -189,6 +202,10 @@ def test_a_copy_may_not_outlive_its_record(write):
     found = mistakes(write("[kept]\ncopies_days = 0\n"), places=False)
 
     assert found == ["line 1: kept: records_days must not be less than copies_days: a copy would lose its record"]
+
+
+def test_a_delayed_answer_may_not_outlast_the_login(write):
+    assert "delay_s must be less" in mistakes(write("[limits]\nlogin_s = 10\n"))[0]
 
 
 def test_missing_files_and_unusable_folders_are_told_together(write, tmp_path):
@@ -244,7 +261,7 @@ def test_files_are_looked_for_in_order(tmp_path, monkeypatch):
 
 
 def test_a_short_file_reads_back_whatever_the_names_hold(write):
-    chosen = {"ssh": {"port": 0, "banner": 'a "b" \\ \x7f é'}, "disk": {"free_bytes": 0}}
+    chosen = {"ssh": {"port": 0, "endpoint": 'a "b" \\ \x7f é'}, "disk": {"free_bytes": 0}}
 
     assert tomllib.loads(short_file(chosen)) == chosen
 
