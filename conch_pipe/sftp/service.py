@@ -45,7 +45,7 @@ class Rules:
 
     :param connections_per_client: logged-in connections of one client_id.
     :param failures_per_minute: failed logins of an account or address in a minute that cost nothing.
-    :param longest_delay_s: of a slowed-down answer; below the login deadline, or it would lock addresses out.
+    :param longest_delay_s: of a slowed-down answer; at most two thirds of the login deadline.
     :param files_remembered: files one connection is shown in its listings.
     :param elsewhere_s: seconds for which STAT on another connection of the client knows an upload.
     :param leftover_s: seconds a complete file waits under its temporary name for RENAME.
@@ -108,7 +108,8 @@ class SFTPService(Service):
             self._disconnect,
             self._waits,
             free=rules.failures_per_minute,
-            longest_s=rules.longest_delay_s,
+            # A delay beyond the login deadline would lock out everybody behind the address.
+            longest_s=min(rules.longest_delay_s, limits.login_s * 2 / 3),
         )
         realm = PutRealm(self.visits, intake, uploads, events, disk)
         listener = ConnectionEvents(self.visits, events)

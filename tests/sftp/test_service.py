@@ -65,7 +65,7 @@ class House:
             threads=self.threads,
             disk=lambda: DISK,
             limits=Limits(),
-            rules=Rules(hash_cost=COST, **rules),
+            rules=Rules(hash_cost=COST, longest_delay_s=3600, **rules),
         )
 
     def connect(self, username: bytes = b"acme-1", password: bytes = SECRET) -> SSHClient:
@@ -321,3 +321,21 @@ def test_files_that_wait_for_a_name_are_swept_by_the_running_service(house):
 
     assert not house.intake.live
     assert not other.lost
+
+
+def test_many_failures_slow_an_address_down_and_do_not_lock_it_out(house):
+    """The delay ends before the login deadline does, whatever the settings say."""
+    # On one connection after the other the delays themselves would keep the failures few.
+    for _ in range(2):
+        tried = [house.connect(b"nobody-%d" % number, WRONG) for number in range(9)]
+        house.pass_time(1.5)
+        for one in tried:
+            one.vanish()
+    assert len(house.events.of(events.LOGIN_FAILED)) == 18
+
+    client = house.connect()
+    house.pass_time(19)
+    assert not client.logged_in
+    house.pass_time(2)
+
+    assert client.logged_in
