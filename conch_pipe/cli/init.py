@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -65,7 +66,7 @@ def init(session: Session, folder: Path, demo: bool, port: int | None, interface
             "client_secret": login.client_secret if login else None,
         }
     )
-    me = f"{_program()} --config {file}"
+    me = shlex.join([_program(), "--config", str(file)])
     facts: list[tuple[str, Any]] = [("settings", file), ("state", folder)]
     facts += [("host key", f"{key.fingerprint}  {key.name}") for key in keys]
     if login:
@@ -81,7 +82,7 @@ def init(session: Session, folder: Path, demo: bool, port: int | None, interface
         session.out.say(f"    {me} demo")
     else:
         session.out.say(f"next: {me} org create NAME, then credential create NAME")
-        session.out.say(f"start it: twistd -n pipe-sftp --config {file}")
+        session.out.say(f"start it: twistd -n pipe-sftp --config {shlex.quote(str(file))}")
 
 
 def _program() -> str:
