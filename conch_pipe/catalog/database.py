@@ -86,8 +86,8 @@ def run_together(engine: Engine, calls: Iterator[Callable[[Connection], Any]]) -
                 transaction.commit()
             except DBAPIError as error:
                 connection.invalidate()
-                # The WAL may hold the commit although its fsync failed, and a restart would find it. With every
-                # connection closed, the next one reads the file as a restart would: both give the same answer.
+                # The WAL holds the commit although its fsync failed: connections that stay open do not see it, but a
+                # restart does (test_crashes.py). With all closed, the next one reads what a restart would read.
                 engine.dispose()
                 return _all_failed(results, calls, explain_commit(error))
     except DBAPIError as error:

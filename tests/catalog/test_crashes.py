@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -55,6 +56,34 @@ pump.result(database.close())
 """
 
 
+# The COMMIT's fsync fails while a reader has the database open too; then the power goes.
+DOUBT = f"""
+import os, sys, threading
+from tests.catalog.conftest import Bench, Pump
+from conch_pipe.catalog import Database
+from conch_pipe.errors import PipeError
+from uuid import UUID
+pump = Pump()
+database = Database("sqlite:///" + sys.argv[1], pump.deliver)
+database.open()
+bench = Bench(database, pump)
+both = threading.Barrier(2)
+for reading in [database.read(lambda connection: both.wait(20)) for _ in range(2)]:
+    pump.result(reading)
+try:
+    bench.accept(bench.upload(id=UUID("{UPLOAD}")))
+except PipeError as error:
+    print(error.code.value, bench.result(bench.uploads.get(UUID("{UPLOAD}"))), flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def can_inject() -> bool:
+    """Whether strace is there and allowed to trace."""
+    program = shutil.which("strace")
+    return program is not None and subprocess.run([program, "true"], capture_output=True).returncode == 0
+
+
 def reopened(path):
     """What the next start finds: the upload's state and the number of jobs alive."""
     database = DirectDatabase(f"sqlite:///{path}")
@@ -86,6 +115,31 @@ def test_a_kill_leaves_all_or_nothing(tmp_path, label, told, found):
 
     assert (killed.returncode, killed.stdout.split()) == (-9, told), killed.stderr
     assert reopened(path) == found
+
+
+@pytest.mark.crash
+@pytest.mark.skipif(not can_inject(), reason="needs strace to make an fsync fail")
+@pytest.mark.parametrize("number", [1, 3])  # the writer's first commit syncs the WAL's header, the folder, the frames
+def test_a_commit_whose_fsync_failed_reads_the_same_before_and_after_a_restart(tmp_path, number):
+    """With a connection left open SQLite read "not there", and found the upload after the restart: a refused
+    upload would have been processed."""
+    path = tmp_path / "catalog.sqlite"
+    assert reopened(path) == (None, 0)
+    fail = [
+        "strace",
+        "-f",
+        "-o",
+        os.devnull,
+        "-e",
+        "trace=fdatasync",
+        "-e",
+        f"inject=fdatasync:error=EIO:when={number}",
+    ]
+
+    killed = subprocess.run([*fail, sys.executable, "-c", DOUBT, str(path)], capture_output=True, text=True)
+
+    assert killed.stdout == "unknown_outcome None\n", killed.stderr
+    assert reopened(path) == (None, 0)
 
 
 def test_two_processes_claim_every_job_once(tmp_path):
