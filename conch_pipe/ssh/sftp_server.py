@@ -1,308 +1,41 @@
-"""The server's side of SFTP version 3 for files that are put.
+"""The requests of SFTP version 3, as an IPutServer wants them: files can be put and nothing can be read.
 
-Every request gets exactly one reply, or the channel or connection ends. Order is kept as clients built against
-OpenSSH's server expect it: what concerns one open file runs in the order it came, and what concerns paths runs in
-order, after the CLOSEs that came before it. A lost connection is never a CLOSE. Knows no SSH (see channel.py) and no
-files: those are an IPutServer's.
+Parses each request strictly and asks the backend. Order, replies and the end of it all are sftp_session.py's.
 
 :source: draft-ietf-secsh-filexfer-02; OpenSSH sftp-server.c for the replies to extensions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from twisted.conch.ssh.filetransfer import SFTPError
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from conch_pipe.ssh import sftp_wire as wire
-from conch_pipe.ssh.fields import Malformed, Reader, u64
-from conch_pipe.ssh.handles import File, Folder, Handles, Line, value
+from conch_pipe.ssh.fields import Reader, u64
+from conch_pipe.ssh.handles import File, Folder, value
 from conch_pipe.ssh.interfaces import DropConnection
-from conch_pipe.ssh.limits import Limits
+from conch_pipe.ssh.sftp_session import SFTPSession
 from conch_pipe.ssh.sftp_wire import Status, Type
 
-Work = Callable[[], Awaitable[bytes]]
-
-EXTENSIONS = {
-    b"posix-rename@openssh.com": b"1",
-    b"statvfs@openssh.com": b"2",
-    b"fstatvfs@openssh.com": b"2",
-    b"fsync@openssh.com": b"1",
-    b"lsetstat@openssh.com": b"1",
-    b"limits@openssh.com": b"1",
-    b"expand-path@openssh.com": b"1",
-}
 _LONGEST_HANDLE = 256
-_BATCH = 65_536  # replies are written together, but not more than about this
 _OFFSETS = 2**63
 
 
-class Pipe(Protocol):
-    """What the server needs of the channel it runs in."""
-
-    def write(self, data: bytes) -> None:
-        """Send replies."""
-
-    def tell(self, sentence: str) -> None:
-        """Say something to the person, where the client shows it; may be dropped."""
-
-    def finished(self, status: int) -> None:
-        """Nothing more will come from us: exit status, end, close."""
-
-    def drop(self, reason: str) -> None:
-        """Cut the whole connection without a word."""
-
-    def release(self) -> None:
-        """``holding`` may have become False."""
-
-
-class SFTPServer:
-    """One SFTP conversation.
+class SFTPServer(SFTPSession):
+    """One SFTP conversation with a backend.
 
     :param backend: an IPutServer.
     """
 
-    _log = Logger()
-
-    def __init__(self, backend: Any, pipe: Pipe, clock: IReactorTime, limits: Limits) -> None:
-        self._backend = backend
-        self._pipe = pipe
-        self._clock = clock
-        self._limits = limits
-        self._stream = wire.PacketStream(limits.sftp_packet)
-        self._handles = Handles(limits.handles)
-        self._tree = Line()
-        self._closing: set[File] = set()
-        self._replies: list[bytes] = []
-        self._replies_size = 0
-        self._greeted = False
-        self._parsing = False
-        self._eof = False
-        self._over: str | None = None  # why it ended
-        self._outstanding = 0
-        self._unfinished = 0  # bytes
-        self._held = False
-        self._lagging = 0  # files
-        self.requested_at = clock.seconds()
-        self._requests: dict[int, Callable[[int, Reader], bytes | None]] = {
-            Type.OPEN: self._open,
-            Type.CLOSE: self._close,
-            Type.READ: self._read,
-            Type.WRITE: self._write,
-            Type.LSTAT: self._lstat,
-            Type.FSTAT: self._fstat,
-            Type.SETSTAT: self._setstat,
-            Type.FSETSTAT: self._fsetstat,
-            Type.OPENDIR: self._opendir,
-            Type.READDIR: self._readdir,
-            Type.REMOVE: self._remove,
-            Type.MKDIR: self._mkdir,
-            Type.RMDIR: self._rmdir,
-            Type.REALPATH: self._realpath,
-            Type.STAT: self._stat,
-            Type.RENAME: self._rename,
-            Type.READLINK: self._readlink,
-            Type.SYMLINK: self._symlink,
-            Type.EXTENDED: self._extended,
-        }
-        self._extensions: dict[bytes, Callable[[int, Reader], bytes | None]] = {
-            b"posix-rename@openssh.com": self._posix_rename,
-            b"statvfs@openssh.com": self._statvfs,
-            b"fstatvfs@openssh.com": self._fstatvfs,
-            b"fsync@openssh.com": self._fsync,
-            b"lsetstat@openssh.com": self._setstat,
-            b"limits@openssh.com": self._tell_limits,
-            b"expand-path@openssh.com": self._expand_path,
-        }
-
-    # What the channel calls.
-
-    def dataReceived(self, data: bytes | memoryview) -> None:
-        """Bytes of the conversation."""
-        if self._over is None:
-            self._stream.feed(data)
-            self._parse()
-
-    def eofReceived(self) -> None:
-        """The client sends nothing more; what it asked for is finished first, then the channel ends."""
-        self._eof = True
-        self._parse()
-
-    def connectionLost(self, reason: str) -> None:
-        """The channel or the connection is gone: whatever is not completed never will be. May come again."""
-        if self._over is not None:
-            return
-        self._over = reason
-        for file in (*self._handles.clear(), *self._closing):
-            file.abort(reason)
-        try:
-            self._backend.channelLost(reason)
-        except Exception:  # noqa: BLE001 - one channel's fault must not keep the files of the others from being aborted
-            self._log.failure("channelLost of a backend failed")
-
-    @property
-    def holding(self) -> bool:
-        """The client should send no more for now: storage is behind, or too many requests wait."""
-        if self._unfinished > self._limits.unfinished:
-            self._held = True
-        elif self._unfinished <= self._limits.unfinished // 2:
-            self._held = False
-        return self._held or self._lagging > 0 or self._outstanding >= self._limits.outstanding
-
-    @property
-    def working(self) -> bool:
-        """A request is being worked on."""
-        return self._outstanding > 0
-
-    @property
-    def open_files(self) -> int:
-        """Files that are neither completed nor dropped."""
-        return sum(isinstance(found, File) for found in self._handles) + len(self._closing)
-
-    def expire_files(self) -> None:
-        """Give up open files that got no WRITE for too long, though nothing of ours kept the client from it."""
-        latest = self._clock.seconds() - self._limits.open_file_s
-        for file in self._handles:
-            if isinstance(file, File) and file.wrote_at <= latest and not file.line.busy and not file.waiting:
-                file.poison(SFTPError(Status.FAILURE, "the file was open too long without a write"))
-
-    # Packets in, replies out.
-
-    def _parse(self) -> None:
-        if self._parsing:
-            return
-        self._parsing = True
-        try:
-            while self._over is None and self._outstanding < self._limits.outstanding:
-                packet = self._stream.next()
-                if packet is None:
-                    break
-                self._packet(packet)
-        except Malformed as error:
-            self._break_off(str(error))
-        finally:
-            self._parsing = False
-        self._flush()
-        if self._eof and self._over is None and not self._outstanding and not self._stream.ready():
-            self.connectionLost("the client ended the channel")
-            self._pipe.finished(0)
-
-    def _packet(self, packet: memoryview) -> None:
-        self.requested_at = self._clock.seconds()
-        kind = packet[0]
-        reader = Reader(packet[1:])
-        if kind == Type.INIT or not self._greeted:
-            self._greet(kind, reader)
-            return
-        request = reader.u32()
-        try:
-            handler = self._requests.get(kind)
-            if handler is None:
-                raise SFTPError(Status.OP_UNSUPPORTED, f"unknown request {kind}")
-            reply = handler(request, reader)
-        except DropConnection:
-            self._drop()
-        except Exception as error:  # noqa: BLE001 - the door's edge: whatever it was, the client gets one answer
-            self._send(self._refusal(request, kind, error))
-        else:
-            if reply is not None:
-                self._send(reply)
-
-    def _greet(self, kind: int, reader: Reader) -> None:
-        if kind != Type.INIT or self._greeted:
-            raise Malformed("INIT must come first, and once")
-        version = reader.u32()
-        extensions: dict[bytes, bytes] = {}
-        while reader.left:
-            if len(extensions) >= self._limits.attributes:
-                raise Malformed("too many extensions in INIT")
-            name = reader.string()
-            extensions[name] = reader.string()
-        self._greeted = True
-        self._backend.gotVersion(version, extensions)
-        self._send(wire.version(EXTENSIONS))
-
-    def _send(self, reply: bytes) -> None:
-        if self._over is not None:
-            return
-        self._replies.append(reply)
-        self._replies_size += len(reply)
-        if not self._parsing or self._replies_size > _BATCH:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._replies and self._over is None:
-            self._pipe.write(b"".join(self._replies))
-        self._replies.clear()
-        self._replies_size = 0
-
-    def _refusal(self, request: int, kind: int, error: BaseException) -> bytes:
-        """The one place where an exception becomes a STATUS."""
-        if isinstance(error, SFTPError):
-            refused = error
-        elif isinstance(error, Malformed):
-            refused = SFTPError(Status.BAD_MESSAGE, str(error))
-        elif isinstance(error, NotImplementedError):
-            refused = SFTPError(Status.OP_UNSUPPORTED, "not supported")
-        else:
-            self._log.failure("an SFTP request of type {kind} failed", kind=kind)
-            refused = SFTPError(Status.FAILURE, "internal error")
-        if refused.code >= Status.PERMISSION_DENIED or (kind == Type.OPEN and refused.code == Status.NO_SUCH_FILE):
-            self._pipe.tell(refused.message)
-        return wire.status(request, refused.code, refused.message)
-
-    def _drop(self) -> None:
-        self._pipe.drop("the outcome of a request is unknown")
-        self.connectionLost("the connection was cut: the outcome of a request is unknown")
-
-    def _break_off(self, why: str) -> None:
-        """The stream cannot be followed: OpenSSH's server ends with status 11 here."""
-        self._flush()
-        self.connectionLost(why)
-        self._pipe.tell(why)
-        self._pipe.finished(11)
-
-    async def _answer(self, request: int, kind: int, work: Work) -> None:
-        """Do the work of one request and send its one reply."""
-        reply = b""
-        try:
-            if self._over is None:
-                reply = await work()
-        except DropConnection:
-            self._drop()
-        except Exception as error:  # noqa: BLE001 - the door's edge: whatever it was, the client gets one answer
-            reply = self._refusal(request, kind, error)
-        self._outstanding -= 1
-        self._send(reply)
-        self._go_on()
-
-    def _go_on(self) -> None:
-        if not self._parsing and self._over is None:
-            self._parse()
-            self._pipe.release()
-
-    def _in_line(self, line: Line, request: int, kind: int, work: Work) -> None:
-        self._outstanding += 1
-        line.add(lambda: self._answer(request, kind, work))
-
-    def _on_tree(self, request: int, kind: int, work: Work) -> None:
-        """Requests about paths: in order, and after the CLOSEs that came before.
-
-        WinSCP sends SETSTAT, and RENAME, without waiting for the reply to CLOSE.
-        """
-        before = list(self._closing)
-
-        async def after_closes() -> None:
-            for file in before:
-                await file.settled()
-            await self._answer(request, kind, work)
-
-        self._outstanding += 1
-        self._tree.add(after_closes)
+    def handle(self, kind: int, request: int, reader: Reader) -> bytes | None:
+        """See :class:`SFTPSession`."""
+        handler = self._requests.get(kind)
+        if handler is None:
+            raise SFTPError(Status.OP_UNSUPPORTED, f"unknown request {kind}")
+        return handler(self, request, reader)
 
     # Open files.
 
@@ -570,7 +303,7 @@ class SFTPServer:
         handler = self._extensions.get(reader.string())
         if handler is None:
             raise SFTPError(Status.OP_UNSUPPORTED, "unknown extension")
-        return handler(request, reader)
+        return handler(self, request, reader)
 
     def _posix_rename(self, request: int, reader: Reader) -> None:
         old, new = self._path(reader), self._path(reader)
@@ -606,3 +339,34 @@ class SFTPServer:
                 raise SFTPError(Status.FAILURE, "there are no users' homes here")
             path = rest or b"."
         self._name(request, Type.REALPATH, reader, self._backend.realPath, path)
+
+    _requests: ClassVar[dict[int, Callable[[SFTPServer, int, Reader], bytes | None]]] = {
+        Type.OPEN: _open,
+        Type.CLOSE: _close,
+        Type.READ: _read,
+        Type.WRITE: _write,
+        Type.LSTAT: _lstat,
+        Type.FSTAT: _fstat,
+        Type.SETSTAT: _setstat,
+        Type.FSETSTAT: _fsetstat,
+        Type.OPENDIR: _opendir,
+        Type.READDIR: _readdir,
+        Type.REMOVE: _remove,
+        Type.MKDIR: _mkdir,
+        Type.RMDIR: _rmdir,
+        Type.REALPATH: _realpath,
+        Type.STAT: _stat,
+        Type.RENAME: _rename,
+        Type.READLINK: _readlink,
+        Type.SYMLINK: _symlink,
+        Type.EXTENDED: _extended,
+    }
+    _extensions: ClassVar[dict[bytes, Callable[[SFTPServer, int, Reader], bytes | None]]] = {
+        b"posix-rename@openssh.com": _posix_rename,
+        b"statvfs@openssh.com": _statvfs,
+        b"fstatvfs@openssh.com": _fstatvfs,
+        b"fsync@openssh.com": _fsync,
+        b"lsetstat@openssh.com": _setstat,
+        b"limits@openssh.com": _tell_limits,
+        b"expand-path@openssh.com": _expand_path,
+    }

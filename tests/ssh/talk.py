@@ -81,12 +81,14 @@ class MemoryPipe:
 
     def __init__(self) -> None:
         self.sent = b""
+        self.sizes: list[int] = []
         self.told: list[str] = []
         self.status: int | None = None
         self.dropped: str | None = None
 
     def write(self, data: bytes) -> None:
         self.sent += data
+        self.sizes.append(len(data))
 
     def tell(self, sentence: str) -> None:
         self.told.append(sentence)

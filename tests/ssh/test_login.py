@@ -88,6 +88,16 @@ class Login(SynchronousTestCase):
 
         self.assertEqual((len(pair.door.checker.attempts), pair.over), (1, True))
 
+    def test_a_fifth_request_that_waits_ends_the_connection(self) -> None:
+        pair = Pair().ask_for_login()
+        pair.door.checker.later = []
+
+        for _ in range(6):
+            pair.client.sendPacket(50, password_request(WRONG))
+        pair.pump()
+
+        self.assertEqual((pair.over, pair.door.listener.refusals), (True, ["too many login requests"]))
+
     def test_four_requests_may_wait_for_one(self) -> None:
         pair = Pair().ask_for_login()
         pair.door.checker.later = later = []

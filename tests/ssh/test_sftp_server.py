@@ -621,6 +621,20 @@ class Names(SynchronousTestCase):
         self.assertEqual((reply.code, count), (Status.EOF, 3000))
         self.assertLess(max(sizes), 33_000)
 
+    def test_replies_go_together_but_not_without_bound(self) -> None:
+        """A window full of READDIRs asks for 3 GB."""
+        talk = Talk()
+        handles = []
+        for number in range(20):
+            talk.tree.rows = 400
+            handles.append(talk.one(ask(Type.OPENDIR, number, string(b"/in"))).handle)
+        talk.pipe.sizes.clear()
+
+        talk.send(*[ask(Type.READDIR, 1, string(handle)) for handle in handles])
+
+        self.assertLess(max(talk.pipe.sizes), 65_536 + 33_000)
+        self.assertLess(len(talk.pipe.sizes), 10)
+
     def test_extensions_reply_as_openssh_does(self) -> None:
         talk = Talk()
         handle, _ = talk.open()
