@@ -20,6 +20,11 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+def pytest_unconfigure():
+    """Frozen objects are never freed, and DuckDB's binding reports them as leaks when the process ends."""
+    gc.unfreeze()
+
+
 class LoggedErrors(list):
     """Failures logged during one test; a test that means to cause one flushes it."""
 
