@@ -124,6 +124,9 @@ class _Check:
         half = sniff.lone_surrogate(self.path)
         if half is not None:
             return refused(f"the escape at byte {half + 1} is half of a surrogate pair")
+        digits = sniff.long_digits(self.path)
+        if digits is not None:
+            return refused(f"there are more than 4000 digits in a row at byte {digits + 1}")
         return self.judged(json_text.canonical(self.path, self.schema, self.rewritten, self.limits))
 
     def proved(self, width: int, fit: Match) -> int | None:
@@ -133,6 +136,8 @@ class _Check:
             asked.trailer is not None
             or (asked.final_newline and not csv_text.ends_with_break(self.path))
             or self.found.breaks > self.limits.rows
+            or self.found.blanks
+            or width == 1  # a line without anything is a row to DuckDB then
             or GLOB & set(str(self.path))
         ):
             return None

@@ -118,6 +118,8 @@ def canonical(path: Path, schema: Schema, found: Match, width: int, into: Path, 
             if result.records > limits.rows:
                 result.stop(Problem(f"there are more than {limits.rows} rows, split the file", line))
                 break
+            if isinstance(record, list) and len(record) > width and not any(record[width:]):
+                del record[width:]  # DuckDB takes empty cells too many at the end of a row, and so do we
             if isinstance(record, list) and len(record) == width:
                 write((result.records, line, *record))
             else:

@@ -66,15 +66,17 @@ def connected(limits: Limits, folder: Path, *paths: Path) -> Iterator[duckdb.Duc
 def reader(path: Path, names: list[str], limits: Limits, *, header: bool) -> str:
     """The table function that reads a CSV file as text, without guessing anything.
 
-    An empty cell is NULL; of a rewritten file (no header) only an unquoted one. ``new_line`` must stay unset: with
-    it a CRLF file had no rows and no error (DuckDB 1.5 and 2.0).
+    An empty cell is NULL; of a rewritten file (no header) only an unquoted one. ``new_line`` must stay unset for files
+    of others: with it a CRLF file had no rows and no error (DuckDB 1.5 and 2.0). Ours has ``\\n``, which DuckDB guesses
+    wrong when a quoted cell has ``\\r\\n``.
     """
     line = limits.line_bytes if header else limits.line_bytes * LINE
+    end = "" if header else "new_line = '\\n', "
     columns = ", ".join(f"{rules.text(name)}: 'VARCHAR'" for name in names)
     return (
         f"read_csv({rules.text(str(path))}, columns = {{{columns}}}, auto_detect = false, header = {header}, "
         "delim = ',', quote = '\"', escape = '\"', strict_mode = true, null_padding = false, nullstr = '', "
-        f"allow_quoted_nulls = {header}, max_line_size = {line}, buffer_size = {line * 2})"
+        f"{end}allow_quoted_nulls = {header}, max_line_size = {line}, buffer_size = {line * 2})"
     )
 
 

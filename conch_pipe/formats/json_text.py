@@ -7,7 +7,7 @@ duplicate keys, NaN, half surrogate pairs, bottomless nesting. The syntax is yaj
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -35,7 +35,7 @@ class _Refused(Exception):
 def canonical(path: Path, schema: Schema, into: Path, limits: Limits) -> Canonical:
     """Rewrite a JSON file.
 
-    :param path: UTF-8 without NUL, not empty (see ``sniff.scan``).
+    :param path: UTF-8 without NUL, not empty, without half surrogate pairs and endless digits (see sniff.py).
     :param into: the new file: ``_row``, no line, then a cell for each column of the schema. null and absent are
         empty, "" is quoted.
     """
@@ -50,9 +50,8 @@ def canonical(path: Path, schema: Schema, into: Path, limits: Limits) -> Canonic
             result.stop(Problem(str(error), row=result.records or None))
         except ijson.JSONError as error:
             result.stop(_syntax(path, str(error)))
-        except ValueError:
-            # CPython turns no more than 4,300 digits into an integer.
-            result.stop(Problem(f"a number has more than {limits.digits} digits", row=result.records + 1))
+        except InvalidOperation:  # an exponent that even Decimal does not hold
+            result.stop(Problem(f"a number has more than {limits.digits} digits"))
     return result
 
 
@@ -284,7 +283,7 @@ class _Feed:
         """:returns: False when the text is no JSON with these bytes."""
         try:
             self._parser.send(data)
-        except (ijson.JSONError, ValueError):
+        except (ijson.JSONError, InvalidOperation):
             return False
         except StopIteration:
             return True

@@ -11,7 +11,8 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-BLANKS = " \t"  # taken off around every cell that is not text
+# Unicode's spaces (Zs): what DuckDB's trim(x) takes off; trim(x, ' ') costs 0.1 s more per column and 1 M rows.
+BLANKS = " \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 TYPE = re.compile(r"(text|integer|boolean|date|timestamp|enum)|decimal\(([0-9]{1,2}), *([0-9]{1,2})\)")
 
 INTEGER = "[+-]?[0-9]+"

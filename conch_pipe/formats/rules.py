@@ -31,9 +31,9 @@ def cell(column: Column, c: str) -> str:
     """
     x = c
     if column.type.kind != "text":
-        x = f"nullif(trim({c}, ' \t'), '')"
+        x = f"nullif(trim({c}), '')"
     elif column.trim:
-        x = f"trim({c}, ' \t')"
+        x = f"trim({c})"
     return x if column.default is None else f"coalesce({x}, {text(column.default)})"
 
 
@@ -62,35 +62,36 @@ def reason(column: Column, x: str, t: str) -> str:
     """
     empty = f"{x} IS NULL OR {x} = ''" if column.type.kind == "text" else f"{x} IS NULL"
     # An empty optional cell is judged no further; the other conditions never see NULL or an empty text.
-    cases = [(empty, "is empty" if column.expected else None), *_by_type(column, x, t)]
+    cases = [(empty, text("is empty") if column.expected else "NULL"), *_by_type(column, x, t)]
     if column.minimum is not None:
-        cases.append((f"{t} < {_limit(column, column.minimum)}", f"less than {column.minimum}"))
+        cases.append((f"{t} < {_limit(column, column.minimum)}", text(f"less than {column.minimum}")))
     if column.maximum is not None:
-        cases.append((f"{t} > {_limit(column, column.maximum)}", f"more than {column.maximum}"))
-    whens = " ".join(f"WHEN {when} THEN {'NULL' if why is None else text(why)}" for when, why in cases)
-    return f"CASE {whens} END"
+        cases.append((f"{t} > {_limit(column, column.maximum)}", text(f"more than {column.maximum}")))
+    return "CASE " + " ".join(f"WHEN {when} THEN {why}" for when, why in cases) + " END"
 
 
 def _by_type(column: Column, x: str, t: str) -> list[tuple[str, str]]:
-    """Conditions and reasons, in the order they are tried."""
+    """Conditions and reasons, in the order they are tried. A good cell meets each pattern once: they are what costs."""
     type_ = column.type
     if type_.kind == "text":
         return _text(column, x)
     if type_.kind == "enum":
-        return [(f"{x} NOT IN ({_list(column.values)})", "not one of " + ", ".join(column.values[:10]))]
+        return [(f"{x} NOT IN ({_list(column.values)})", text("not one of " + ", ".join(column.values[:10])))]
     if type_.kind == "boolean":
-        return [(f"{t} IS NULL", "not true or false")]
+        return [(f"{t} IS NULL", text("not true or false"))]
     if type_.kind == "integer":
-        return [(f"NOT {_full(x, INTEGER)}", "not an integer"), (f"{t} IS NULL", "too large for an integer")]
+        wrong = text("not an integer")
+        return [(f"NOT {_full(x, INTEGER)}", wrong), (f"{t} IS NULL", text("too large for an integer"))]
     if type_.kind == "decimal":
-        return [
-            (f"NOT {_full(x, NUMBER)} AND contains({x}, ',')", "not a number like 1234.50, without commas"),
-            (f"NOT {_full(x, NUMBER)}", "not a number"),
-            (f"NOT {_full(x, fraction(type_.scale))}", f"more than {type_.scale} decimal places"),
-            (f"{t} IS NULL", f"too large for {type_}"),
-        ]
+        why = (
+            f"CASE WHEN {_full(x, NUMBER)} THEN {text(f'more than {type_.scale} decimal places')} "
+            f"WHEN contains({x}, ',') THEN {text('not a number like 1234.50, without commas')} "
+            f"ELSE {text('not a number')} END"
+        )
+        return [(f"NOT {_full(x, fraction(type_.scale))}", why), (f"{t} IS NULL", text(f"too large for {type_}"))]
     if type_.kind == "date":
-        return [(f"NOT {_full(x, DATE)}", "not a date like 2026-02-28"), (f"{t} IS NULL", "there is no such date")]
+        wrong = text("not a date like 2026-02-28")
+        return [(f"NOT {_full(x, DATE)}", wrong), (f"{t} IS NULL", text("there is no such date"))]
     return _timestamp(column, x, t)
 
 
@@ -98,26 +99,27 @@ def _text(column: Column, x: str) -> list[tuple[str, str]]:
     # Bytes first: counting characters costs, and a text of n bytes has no more characters than that.
     n = min(FIELD, column.max_length or FIELD)
     long = f"longer than {FIELD} bytes" if n == FIELD else f"longer than {n} characters"
-    cases = [(f"strlen({x}) > {n}" + (f" AND length({x}) > {n}" if n < FIELD else ""), long)]
+    cases = [(f"strlen({x}) > {n}" + (f" AND length({x}) > {n}" if n < FIELD else ""), text(long))]
     # PostgreSQL cannot store it. In CSV the scan has refused it; JSON can write it as an escape.
-    cases.append((f"contains({x}, chr(0))", "contains NUL"))
+    cases.append((f"contains({x}, chr(0))", text("contains NUL")))
     if column.pattern is not None:
-        cases.append((f"NOT {_full(x, column.pattern)}", f"does not match {column.pattern}"))
+        cases.append((f"NOT {_full(x, column.pattern)}", text(f"does not match {column.pattern}")))
     return cases
 
 
 def _timestamp(column: Column, x: str, t: str) -> list[tuple[str, str]]:
     years = f"{t} NOT BETWEEN '0001-01-01 00:00:00+00'::TIMESTAMPTZ AND '9999-12-31 23:59:59.999999+00'::TIMESTAMPTZ"
-    cases = [
-        (f"NOT {_full(x, NAIVE + OFFSET + '?')}", "not a time like 2026-02-28T09:30:00+02:00"),
-        (f"{t} IS NULL OR {years}", "there is no such date or time"),
-    ]
+    wrong = text("not a time like 2026-02-28T09:30:00+02:00")
+    none = (f"{t} IS NULL OR {years}", text("there is no such date or time"))
     if column.zone == "required":
-        without = f"NOT {_full(x, AWARE)}"
-        cases.insert(1, (without, "the time has no zone, write it like 2026-02-28T09:30:00+02:00"))
-    elif column.zone != "utc":
+        without = text("the time has no zone, write it like 2026-02-28T09:30:00+02:00")
+        why = f"CASE WHEN {_full(x, NAIVE)} THEN {without} ELSE {wrong} END"
+        return [(f"NOT {_full(x, AWARE)}", why), none]
+    cases = [(f"NOT {_full(x, NAIVE + OFFSET + '?')}", wrong), none]
+    if column.zone != "utc":
         there_and_back = f"timezone({text(column.zone or '')}, {t}) <> TRY_CAST({x} AS TIMESTAMP)"
-        cases.append((f"{_full(x, NAIVE)} AND {there_and_back}", f"this time does not exist in {column.zone}"))
+        gap = text(f"this time does not exist in {column.zone}")
+        cases.append((f"{_full(x, NAIVE)} AND {there_and_back}", gap))
     return cases
 
 

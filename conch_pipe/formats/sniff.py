@@ -19,6 +19,8 @@ _SURROGATE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u([dD][89a-fA-F])|[^u]|u(?![dD][89a-fA-F]))",
     re.DOTALL,
 )
+_DIGITS = 4000
+_RUN = re.compile(rb"[0-9]{%d}" % (_DIGITS + 1))
 _MAGIC = (
     (b"\x1f\x8b", "gzip"),
     (b"PK\x03\x04", "zip"),
@@ -70,6 +72,11 @@ class Scan:
     breaks: int  # line breaks: \n, or \r in a file that has no \n in its first block
     reason: str | None = None  # why the file cannot be text of ours
     line: int | None = None
+    blanks: bool = False  # perhaps there are blanks between a quote and the comma beside it
+
+
+# DuckDB drops blanks around a quoted field also when it is strict; Python's reader keeps them or refuses the row.
+_BLANKS = (b', "', b'\n "', b'\r "', b'  "', b'" ,', b'"  ', b'" \n', b'" \r', b'" "')
 
 
 def scan(path: Path, *, lines: bool, longest_line: int) -> Scan:
@@ -83,6 +90,8 @@ def scan(path: Path, *, lines: bool, longest_line: int) -> Scan:
     size = breaks = since = 0
     reason: str | None = None
     line: int | None = None
+    blanks = False
+    before = b"\n"
     end = b"\n"
     with path.open("rb") as file:
         while block := file.read(BLOCK):
@@ -95,6 +104,9 @@ def scan(path: Path, *, lines: bool, longest_line: int) -> Scan:
                     reason, at = _bad_bytes(decoder, block, size)
                     if reason is not None:
                         line = breaks + block.count(end, 0, max(0, at - size)) + 1 if lines else None
+                if lines and not blanks and reason is None:
+                    blanks = _blanks_by_quotes(before + block)
+                    before = block[-2:]
                 first = block.find(end)
                 if lines and reason is None and since + (first if first >= 0 else len(block)) > longest_line:
                     reason, line = f"the line is longer than {longest_line} bytes", breaks + 1
@@ -106,7 +118,14 @@ def scan(path: Path, *, lines: bool, longest_line: int) -> Scan:
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
             reason = "the file ends in the middle of a character, it was cut"
-    return Scan(digest.hexdigest(), size, breaks, reason, line)
+    return Scan(digest.hexdigest(), size, breaks, reason, line, blanks or before.endswith(b'" '))
+
+
+def _blanks_by_quotes(block: bytes) -> bool:
+    # The short patterns first: most files have neither.
+    if b'"' not in block or (b' "' not in block and b'" ' not in block):
+        return False
+    return any(pattern in block for pattern in _BLANKS)
 
 
 def _bad_bytes(decoder: codecs.IncrementalDecoder, block: bytes, at: int) -> tuple[str | None, int]:
@@ -131,3 +150,20 @@ def lone_surrogate(path: Path) -> int | None:
         if data.find(b"\\ud") < 0 and data.find(b"\\uD") < 0:
             return None
         return next((found.start() for found in _SURROGATE.finditer(data) if found[1]), None)
+
+
+def long_digits(path: Path) -> int | None:
+    """The offset of more than 4,000 digits in a row, also inside a JSON text.
+
+    CPython makes no integer of more than 4,300 digits, and ijson's C code does not notice: SystemError or worse.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        # So long a run has a digit at one of these places.
+        for place, byte in enumerate(data[::_DIGITS]):
+            if 0x30 <= byte <= 0x39:
+                at = place * _DIGITS
+                start = max(0, at - _DIGITS)
+                run = _RUN.search(data[start : at + _DIGITS + 1])
+                if run is not None:
+                    return start + run.start()
+    return None
