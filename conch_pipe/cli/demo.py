@@ -21,7 +21,7 @@ def demo(session: Session, schema: str, rows: int, wait_s: float) -> None:
     """Put a sample through the running service over SFTP and show the rows it became.
 
     Makes the organisation demo when it is missing, or mends it. The sample is sent with a credential that is made for
-    it and revoked afterwards.
+    it and revoked afterwards; conch-pipe init DIR --demo makes one that stays.
 
     \b
     conch-pipe demo
@@ -33,17 +33,12 @@ def demo(session: Session, schema: str, rows: int, wait_s: float) -> None:
     from conch_pipe.formats.sample import sample
     from conch_pipe.model import State
 
-    settings = session.settings
-    installation.copy_schemas(settings.schemas.folder)
-    book = session.schemas
-    login = installation.demo_organisation(session, book.names())
-    if login.client_secret:
-        session.out.facts([("client_id", login.client_id), ("client_secret", login.client_secret)])
-        session.out.say("The secret is shown this once; only its hash is kept.\n")
-    wanted = known_schema(book, schema)
+    installation.copy_schemas(session.settings.schemas.folder)
+    wanted = known_schema(session.schemas, schema)
+    installation.demo_organisation(session, session.schemas.names())
     text = sample(wanted, rows)
     session.out.say(text)
-    with passing_credential(session, installation.DEMO, "conch-pipe demo") as passing:
+    with passing_credential(session, installation.DEMO, "demo") as passing:
         sent = send(session, passing, schema, text.encode(), within_s=wait_s)
     if sent.upload is None:
         raise PipeError(Code.FAILED, f"the service refused {sent.name}: {sent.seen.answer}")
@@ -51,13 +46,5 @@ def demo(session: Session, schema: str, rows: int, wait_s: float) -> None:
         raise PipeError(Code.FAILED, f"upload {sent.upload.id} failed: {sent.upload.problem}")
     session.out.say(f"put /{schema}/{sent.name} over SFTP: upload {sent.upload.id} is {sent.upload.state.value}\n")
     loaded = upload_rows(session, wanted, sent.upload.id)
-    session.out.document(
-        {
-            "organisation": login.organisation,
-            "client_id": login.client_id,
-            "client_secret": login.client_secret,
-            "upload": sent.upload,
-            "rows": loaded,
-        }
-    )
+    session.out.document({"organisation": installation.DEMO, "upload": sent.upload, "rows": loaded})
     show_rows(session, loaded)

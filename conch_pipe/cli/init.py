@@ -55,7 +55,10 @@ def init(session: Session, folder: Path, demo: bool, port: int | None, interface
         shipped = installation.copy_schemas(settings.schemas.folder)
         installation.make_folders(settings)
         session.open_catalog()
-        login = installation.demo_organisation(session, shipped) if demo else None
+        login = None
+        if demo:
+            installation.demo_organisation(session, shipped)
+            login = installation.demo_login(session)
     session.out.document(
         {
             "config": file,

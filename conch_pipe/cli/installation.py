@@ -107,15 +107,19 @@ def make_folders(settings: Settings) -> None:
         path.mkdir(parents=True, exist_ok=True)
 
 
-def demo_organisation(session: Session, schemas: list[str]) -> Login:
-    """The demo organisation with these schemas and a credential, each made or mended when needed."""
+def demo_organisation(session: Session, schemas: list[str]) -> None:
+    """The demo organisation with these schemas, made or mended when needed."""
     catalog = session.catalog
     if now(catalog.organisations.get(DEMO)) is None:
         now(catalog.organisations.create(DEMO, "Demo organisation"))
     for schema in schemas:
         now(catalog.organisations.enable_schema(DEMO, schema))
-    for known in now(catalog.credentials.list(DEMO)):
+
+
+def demo_login(session: Session) -> Login:
+    """The credential of the demo organisation; made when there is none that works."""
+    for known in now(session.catalog.credentials.list(DEMO)):
         if known.label == LABEL and known.revoked_at is None:
             return Login(DEMO, known.client_id, None)
-    made, secret = now(catalog.credentials.create(DEMO, LABEL))
+    made, secret = now(session.catalog.credentials.create(DEMO, LABEL))
     return Login(DEMO, made.client_id, secret)

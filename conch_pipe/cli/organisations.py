@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from conch_pipe.model import Credential, Organisation
 
 DAY_S = 86_400.0
+PASSING = "passing: "  # begins the label of a credential that a command makes for one visit
 
 
 @click.group(cls=Group)
@@ -67,7 +68,7 @@ def list_organisations(session: Session) -> None:
 def show_organisation(session: Session, name: str) -> None:
     """One organisation: schemas, credentials, uploads by state."""
     found = existing(session, name)
-    credentials = now(session.catalog.credentials.list(name))
+    credentials = _lasting(now(session.catalog.credentials.list(name)))
     counts = now(session.catalog.uploads.counts(name))
     session.out.document(
         _organisation(found)
@@ -109,10 +110,13 @@ def create_credential(session: Session, organisation: str, label: str) -> None:
 
 @credential.command("list")
 @click.argument("organisation", required=False)
+@click.option("--all", "passing", is_flag=True, help="Also those that check and demo made for a visit and revoked.")
 @click.pass_obj
-def list_credentials(session: Session, organisation: str | None) -> None:
+def list_credentials(session: Session, organisation: str | None, passing: bool) -> None:
     """All credentials, or those of ORGANISATION."""
     found = now(session.catalog.credentials.list(organisation))
+    if not passing:
+        found = _lasting(found)
     session.out.document([credential_document(one) for one in found])
     _table(session, found)
 
@@ -177,6 +181,11 @@ def credential_document(one: Credential) -> dict[str, Any]:
 
 def _organisation(one: Organisation) -> dict[str, Any]:
     return {"name": one.name, "title": one.title, "created_at": one.created_at, "schemas": one.schemas}
+
+
+def _lasting(found: tuple[Credential, ...]) -> tuple[Credential, ...]:
+    """Without those that were made for a visit and are revoked: an hourly check makes many."""
+    return tuple(one for one in found if one.revoked_at is None or not one.label.startswith(PASSING))
 
 
 def _show_secret(session: Session, one: Credential, secret: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -86,8 +87,9 @@ def list_uploads(session: Session, state: str | None, limit: int | None, follow:
         return
     if session.out.as_json:
         raise click.UsageError("--follow prints lines, --json one document: choose one")
-    for changed in changes(lambda: now(session.catalog.uploads.list(wanted)), lambda: time.sleep(1)):
-        session.out.say(line(changed))
+    with contextlib.suppress(KeyboardInterrupt):
+        for changed in changes(lambda: now(session.catalog.uploads.list(wanted)), lambda: time.sleep(1)):
+            session.out.say(line(changed))
 
 
 def changes(read: Callable[[], Iterable[Upload]], wait: Callable[[], object]) -> Iterable[Upload]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from conch_pipe.cli import service
 from conch_pipe.cli.installation import Login
+from conch_pipe.cli.organisations import PASSING
 from conch_pipe.cli.session import Session, now
 from conch_pipe.errors import Code, PipeError
 
@@ -35,9 +36,14 @@ class Sent:
 
 
 @contextmanager
-def passing_credential(session: Session, organisation: str, label: str) -> Iterator[Login]:
-    """A credential that is revoked in the end."""
-    made, secret = now(session.catalog.credentials.create(organisation, label))
+def passing_credential(session: Session, organisation: str, what: str) -> Iterator[Login]:
+    """A credential that is revoked in the end.
+
+    :param what: the command, for the credential's label.
+    :raises PipeError: BUSY when there is no running service to visit; nothing was made then.
+    """
+    service.needed(session.settings.service.state)
+    made, secret = now(session.catalog.credentials.create(organisation, PASSING + what))
     try:
         yield Login(organisation, made.client_id, secret)
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from decimal import Decimal
@@ -86,7 +87,9 @@ def test_a_visit_shows_what_a_partner_would_see_and_leaves_no_way_in(service):
     assert "the root folder shows orgShifts, orgTransactionDetail, orgTransactions" in good
     assert "3 rows loaded" in good
     credentials = json.loads(service.run("credential", "list", "demo", "--json"))
-    assert [one["label"] for one in credentials if one["revoked_at"] is None] == ["demo"]
+    assert [one["label"] for one in credentials] == ["demo"]
+    every = json.loads(service.run("credential", "list", "demo", "--all", "--json"))
+    assert [one["revoked_at"] is None for one in every] == [True, False]
 
 
 def test_a_visit_does_not_log_in_to_a_server_with_another_host_key(service, tmp_path):
@@ -110,7 +113,7 @@ def test_a_visit_does_not_log_in_to_a_server_with_another_host_key(service, tmp_
 def test_the_demo_shows_the_rows_a_file_became(service, schema):
     told = json.loads(service.run("demo", "--schema", schema, "--rows", "4", "--json"), parse_float=Decimal)
 
-    assert told["client_secret"] is None
+    assert told["organisation"] == "demo"
     assert told["upload"]["state"] == "COMPLETED"
     assert [row["_row"] for row in told["rows"]] == [1, 2, 3, 4]
     listed = json.loads(service.run("upload", "list", "--schema", schema, "--json"))
@@ -130,3 +133,17 @@ def test_a_second_service_on_the_same_state_is_refused(service):
     assert second.returncode == 5
     assert "another service runs" in second.stdout + second.stderr
     assert json.loads(service.run("status", "--json"))["pid"] == service.process.pid
+
+
+def test_following_shows_an_upload_and_ends_with_ctrl_c(service):
+    following = subprocess.Popen(
+        [str(BIN / "conch-pipe"), "--config", str(service.config), "upload", "list", "--follow"],
+        env=service.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    service.run("demo", "--rows", "1")
+
+    assert "orgShifts/sample-" in following.stdout.readline()
+    following.send_signal(signal.SIGINT)
+    assert following.wait(10) == 0

@@ -104,3 +104,15 @@ def test_a_revoked_credential_stays_listed_and_revoked(installed):
     assert revoked["revoked_at"] is not None
     assert installed.json("credential", "list")[0]["revoked_at"] == revoked["revoked_at"]
     assert installed.json("credential", "rotate", client_id, status=1)["error"]["code"] == "conflict"
+
+
+def test_credentials_of_visits_do_not_fill_the_list(installed):
+    """An hourly ``check --live`` leaves a revoked credential each time."""
+    installed.json("org", "create", "acme")
+    for label in ("passing: check --live", "payroll"):
+        client_id = installed.json("credential", "create", "acme", "--label", label)["client_id"]
+        installed.json("credential", "revoke", client_id)
+
+    assert [one["label"] for one in installed.json("credential", "list")] == ["payroll"]
+    assert [one["label"] for one in installed.json("org", "show", "acme")["credentials"]] == ["payroll"]
+    assert len(installed.json("credential", "list", "--all")) == 2
