@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from twisted.logger import ILogObserver, LogEvent, LogLevel, eventAsText, formatEvent
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
 LINE_BYTES = 8192
@@ -44,16 +44,17 @@ def as_json(event: LogEvent) -> str:
 
 
 def as_text(event: LogEvent) -> str:
-    """One event for a person: time in UTC, level, sentence."""
+    """One event for a person: time in UTC, level, sentence. Only a traceback of ours has more lines."""
     level = getattr(event.get("log_level"), "name", "info")
-    text = eventAsText(event, includeTimestamp=False, includeSystem=False)
-    first, *rest = text.split("\n")
-    escaped = first.encode("unicode_escape").decode("ascii") if not first.isprintable() else first
-    line = f"{_when(event):%Y-%m-%d %H:%M:%S}Z {level:<8} {escaped}"[:LINE_BYTES]
-    # Only a traceback of ours has more lines; a client's line breaks were escaped with the sentence.
+    sentence = "".join(one if one.isprintable() else _escaped(one) for one in formatEvent(event))
+    line = f"{_when(event):%Y-%m-%d %H:%M:%S}Z {level:<8} {sentence}"[:LINE_BYTES]
     if event.get("log_failure") is not None:
-        return "\n    ".join([line, *rest])
-    return line if not rest else line + " " + " ".join(part.strip() for part in rest)[: LINE_BYTES - len(line)]
+        return line + "\n" + event["log_failure"].getTraceback()[-4096:].rstrip()
+    return line
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 @implementer(ILogObserver)

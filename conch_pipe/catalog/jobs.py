@@ -92,7 +92,8 @@ def settle(connection: Connection, job: Job, outcome: Outcome, at: datetime) -> 
     if outcome.done:
         values |= {"ended_at": at, "outcome": "done"}
     elif outcome.retry_at is not None:
-        values |= {"due_at": outcome.retry_at}
+        # Claims count the leases without an end, and this one has an end (IJobs.settle).
+        values |= {"due_at": outcome.retry_at, "claims": 0}
     else:
         values |= {"ended_at": at, "outcome": "dead"}
     if not outcome.done and (outcome.failed or outcome.retry_at is None):

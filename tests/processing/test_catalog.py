@@ -84,7 +84,6 @@ def test_uploads_end_with_their_rows_problems_and_times(bench):
     assert bench.catalog.jobs.waiting().result == {}
 
 
-@pytest.mark.xfail(strict=True, reason="catalog: settle must set claims to 0 on a retry, as IJobs.settle says")
 def test_an_upload_may_wait_for_the_warehouse_as_long_as_it_takes(bench):
     """Waiting is no claim without an end: after ten minutes the upload is still PENDING, and then goes through."""
     upload_id = bench.put("1\n")
