@@ -6,7 +6,6 @@ file, then the default. Does not look at the content of what paths lead to.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
@@ -14,20 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
     NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from conch_pipe.errors import Code, Mistakes, PipeError
+from conch_pipe.settings.complaints import sentence
+from conch_pipe.settings.outside import PREFIX, credentials, names, origin, strangers
 from conch_pipe.settings.places import placed, unusable
 from conch_pipe.settings.sections import Settings
 
-PREFIX = "PIPE_SFTP_"
 PLACES = ("pipe-sftp.toml", "state/pipe-sftp.toml", "/etc/pipe-sftp/pipe-sftp.toml")
 NO_FILE = PipeError(
     Code.NOT_FOUND,
@@ -50,7 +50,7 @@ class _Sources(Settings, BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        folder = _credentials()
+        folder = credentials()
         if folder is None:
             return env_settings, init_settings
         keys = [str(path) for path in sorted(folder.glob("ssh_host_*_key"))]
@@ -87,13 +87,17 @@ def load(file: str | os.PathLike[str] | None = None, *, places: bool = True) -> 
     """
     path = find(file)
     document, lines = _read(path)
-    mistakes = _unknown_names()
+    mistakes = strangers()
+    # pydantic-settings would take these for orders of its own, such as _env_file.
+    mistakes += [f"line {lines.get((key,), 0)}: {key}: no such section" for key in document if key.startswith("_")]
     settings: Settings | None = None
     try:
-        settings = _Sources(**document)
+        settings = _Sources(**{key: value for key, value in document.items() if not key.startswith("_")})
+    except (SettingsError, UnicodeDecodeError, OSError) as error:
+        mistakes.append(f"$CREDENTIALS_DIRECTORY cannot be read as settings: {error}")
     except ValidationError as error:
-        told = [_sentence(detail, lines) for detail in error.errors(include_url=False)]
-        mistakes += [sentence for _, sentence in sorted(told)]
+        told = [sentence(detail, lines) for detail in error.errors(include_url=False)]
+        mistakes += [text for _, text in sorted(told)]
     if settings is not None:
         plain = Settings.model_construct(**{name: getattr(settings, name) for name in Settings.model_fields})
         settings = placed(plain, path.parent)
@@ -108,18 +112,12 @@ def origins(settings: Settings) -> dict[tuple[str, str], str]:
     """Where each setting's value came from: "default", "file", or the name of the variable or credential."""
     document = _read(settings.file)[0] if settings.file else {}
     found = {}
-    for section, fields in _names().items():
+    for section, fields in names().items():
         given = document.get(section)
         for name in fields:
             place = "file" if isinstance(given, dict) and name in given else "default"
-            found[section, name] = _outside(section, name) or place
+            found[section, name] = origin(section, name) or place
     return found
-
-
-def _names() -> dict[str, list[str]]:
-    """Section → its settings."""
-    defaults = Settings()
-    return {name: list(type(getattr(defaults, name)).model_fields) for name in Settings.model_fields}
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
@@ -143,111 +141,3 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
         elif setting := re.match(r"\s*([\w-]+(?:\s*\.\s*[\w-]+)*)\s*=", line):
             lines.setdefault((*section, *re.split(r"\s*\.\s*", setting[1])), number)
     return document, lines
-
-
-def _credentials() -> Path | None:
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    return Path(folder) if folder and Path(folder).is_dir() else None
-
-
-def _given(kind: str) -> list[str]:
-    """Names beginning with our prefix: of variables ("environment") or of credential files ("credential")."""
-    if kind == "environment":
-        names = list(os.environ)
-    else:
-        folder = _credentials()
-        names = [path.name for path in folder.iterdir()] if folder else []
-    return sorted(name for name in names if name.upper().startswith(PREFIX))
-
-
-def _outside(section: str, name: str) -> str:
-    """The variable or credential that sets this, or an empty string."""
-    wanted = f"{PREFIX}{section}__{name}".upper() if name else f"{PREFIX}{section}".upper()
-    for kind in ("environment", "credential"):
-        for given in _given(kind):
-            if given.upper() == wanted:
-                return f"{kind} {given}"
-    if (section, name) == ("ssh", "host_keys") and (folder := _credentials()) and any(folder.glob("ssh_host_*_key")):
-        return "credential ssh_host_*_key"
-    return ""
-
-
-def _unknown_names() -> list[str]:
-    """Variables and credentials that look like ours and name no setting.
-
-    Only those with two underscores: Kubernetes gives every container PIPE_SFTP_SERVICE_HOST and the like when a
-    service is called pipe-sftp. A known setting written with one underscore is told all the same.
-    """
-    known = _names()
-    flat = {f"{section}_{name}": (section, name) for section, fields in known.items() for name in fields}
-    mistakes = []
-    for kind in ("environment", "credential"):
-        for given in _given(kind):
-            rest = given[len(PREFIX) :].lower()
-            section, two, name = rest.partition("__")
-            if rest in flat:
-                section, name = flat[rest]
-                mistakes.append(f"{kind} {given}: write two underscores, {PREFIX}{section.upper()}__{name.upper()}")
-            elif two and section not in known:
-                mistakes.append(f"{kind} {given}: no such section{_close(section, list(known))}")
-    return mistakes
-
-
-def _close(word: str, words: list[str]) -> str:
-    matches = difflib.get_close_matches(word, words, 1)
-    return f"; did you mean {matches[0]}?" if matches else ""
-
-
-def _sentence(detail: ErrorDetails, lines: dict[tuple[str, ...], int]) -> tuple[int, str]:
-    """One mistake: its line (0: not in the file), and where it is written, which setting, what is wrong."""
-    where = tuple(str(part) for part in detail["loc"])
-    section, name = (*where, "", "")[:2]
-    place = _outside(section, name)
-    line = 0 if place else lines.get(where[:2]) or lines.get(where[:1]) or 0
-    place = place or (f"line {line}" if line else "file")
-    return line, f"{place}: {'.'.join(where[:2])}: {_complaint(detail, section, name)}"
-
-
-def _complaint(detail: ErrorDetails, section: str, name: str) -> str:
-    kind, limits = detail["type"], detail.get("ctx", {})
-    # A URL may hold a password: its value is not repeated.
-    shown = "" if name in ("url", "") else f", not {_short(detail['input'])}"
-    known = _names()
-    if kind == "extra_forbidden" and not name:
-        return f"no such section{_close(section, list(known))}"
-    if kind == "extra_forbidden":
-        return f"no such setting{_close(name, known[section]) or _elsewhere(name, known)}"
-    if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return f"is a section: write [{section}] and its settings below it"
-    if kind == "value_error":
-        return f"{limits['error']}{shown}"
-    if kind in ("greater_than_equal", "greater_than"):
-        return f"must be {'at least' if 'ge' in limits else 'more than'} {limits.get('ge', limits.get('gt')):g}{shown}"
-    if kind in ("less_than_equal", "less_than"):
-        return f"must be {'at most' if 'le' in limits else 'less than'} {limits.get('le', limits.get('lt')):g}{shown}"
-    if kind == "literal_error":
-        return f"must be {str(limits['expected']).replace(chr(39), chr(34))}{shown}"
-    if kind == "string_pattern_mismatch":
-        example = getattr(getattr(Settings(), section), name)
-        return f"must be a URL such as {example}"
-    needed = {
-        "int": "a whole number is needed",
-        "float": "a number is needed",
-        "finite": "a number is needed",
-        "bool": "true or false is needed",
-        "string": "text is needed",
-        "path": "a path is needed",
-        "tuple": "a list is needed",
-    }
-    return f"{needed.get(kind.partition('_')[0], detail['msg'])}{shown}"
-
-
-def _elsewhere(name: str, known: dict[str, list[str]]) -> str:
-    """The setting exists in another section."""
-    homes = [section for section, fields in known.items() if name in fields]
-    return f"; it belongs to [{homes[0]}]" if len(homes) == 1 else ""
-
-
-def _short(value: Any) -> str:
-    shown = {True: "true", False: "false"}.get(value) if isinstance(value, bool) else repr(value)
-    return shown if shown and len(shown) <= 60 else f"{shown}"[:57] + "..."

@@ -240,6 +240,21 @@ def test_a_url_with_a_password_is_never_repeated(write):
     assert CANARY not in found[0]
 
 
+def test_orders_to_the_library_are_no_settings(write):
+    assert mistakes(write("_env_file = '/etc/passwd'\n"), places=False) == ["line 1: _env_file: no such section"]
+
+
+def test_a_credential_that_is_no_text_is_a_mistake_and_not_shown(write, tmp_path, monkeypatch):
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "blob").write_bytes(CANARY.encode() + b"\xff")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+
+    (found,) = mistakes(write(""), places=False)
+
+    assert "CREDENTIALS_DIRECTORY" in found
+    assert CANARY not in found
+
+
 def test_a_named_file_that_is_not_there_is_told(tmp_path):
     assert "cannot be read" in mistakes(tmp_path / "nowhere.toml")[0]
 
