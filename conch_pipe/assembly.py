@@ -110,8 +110,11 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
             max_bytes=uploads.max_bytes,
             same_bytes_within_s=uploads.same_bytes_within_s,
             verdict_wait_s=uploads.wait_for_verdict_s,
+            lag_bytes=settings.spool.lag_bytes,
             sync_bytes=settings.spool.sync_bytes,
             free_bytes=settings.disk.free_bytes,
+            free_share=settings.disk.free_share,
+            free_inodes_share=settings.disk.free_inodes_share,
             look_s=settings.disk.look_s,
         ),
         TemporaryNames(uploads.temporary_suffixes, uploads.temporary_prefixes) if uploads.temporary_names else OFF,
@@ -127,7 +130,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
         work,
         happenings,
         clock,
-        {},
+        settings.files.model_dump(),
         wall_s=settings.workers.wall_s,
         in_thread=in_thread,
     )
@@ -166,6 +169,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
             longest_delay_s=settings.limits.delay_s,
             files_remembered=settings.limits.remembered,
             elsewhere_s=uploads.stat_elsewhere_s,
+            leftover_s=uploads.leftover_s,
         ),
     )
     return Gateway(

@@ -249,7 +249,11 @@ class Workers(Section):
     """Child processes in which files are parsed and loaded."""
 
     count: Count = Field(default=0, ge=0, le=256, description="Worker processes; 0: one for each core.")
-    memory_bytes: Size = Field(default=GIB, ge=256 * MIB, description="Address space of one worker.")
+    memory_bytes: Size = Field(
+        default=GIB,
+        ge=640 * MIB,
+        description="Address space of one worker; a JSON file of 100 MB needs 640 MiB, larger ones more.",
+    )
     cpu_s: Seconds = Field(default=120, ge=1, description="CPU seconds for one file.")
     wall_s: Seconds = Field(default=300, ge=1, description="Seconds for one file, after which the worker is killed.")
 
