@@ -7,7 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from conch_pipe.ssh.fields import Reader, string, u32
 from conch_pipe.ssh.limits import Limits
-from conch_pipe.ssh.sftp_wire import Type
+from conch_pipe.ssh.sftp_session import EXTENSIONS
+from conch_pipe.ssh.sftp_wire import Type, version
 from tests.ssh.pair import Pair, numbers, words
 from tests.ssh.talk import ask, closing, opening, writing
 
@@ -323,6 +324,18 @@ class Windows(SynchronousTestCase):
         self.assertEqual(len(data[0]), 10)
         self.assertEqual(int.from_bytes(data[0][:4], "big") + 4, len(b"".join(data)))
 
+    def test_the_end_waits_until_the_client_took_its_replies(self) -> None:
+        greeting = len(version(EXTENSIONS))
+        pair = Pair().start_sftp(window=greeting + 5)
+        pair.client.sendPacket(94, u32(0) + string(opening(1)))
+        pair.pump()
+        pair.got()
+
+        self.assertEqual(pair.send(96, u32(0)), [])
+        answer = pair.send(93, u32(0), u32(1000))
+
+        self.assertEqual(numbers(answer), [94, *ENDING])
+
     def test_replies_are_cut_to_the_clients_packets(self) -> None:
         pair = Pair().start_sftp(packet=1024)
         pair.door.tree.rows = 500
@@ -360,6 +373,14 @@ class Telling(SynchronousTestCase):
             pair = Pair(banner=banner).start_sftp()
             pair.sftp(opening(1, b"/out/a"))
             self.assertEqual(stderr(pair.got()), "")
+
+    def test_a_sentence_never_takes_more_than_the_clients_window(self) -> None:
+        pair = Pair().start_sftp(window=len(version(EXTENSIONS)) + 10)
+        pair.got()
+
+        pair.client.sendPacket(94, u32(0) + string(opening(1, b"/out/a")))
+
+        self.assertEqual(numbers(pair.pump().got()), [94])
 
     def test_sentences_are_bounded(self) -> None:
         pair = Pair().start_sftp()

@@ -308,7 +308,7 @@ class Files(SynchronousTestCase):
         handle, file = talk.open()
 
         self.assertEqual(talk.one(writing(1, handle, 5, b"")).code, 0)
-        self.assertEqual(talk.one(writing(2, handle, 2**63 - 1, b"xx")).code, 4)
+        self.assertEqual(talk.one(writing(2, handle, 2**63 - 1, b"xx")).text, "the offset is too large")
 
         self.assertEqual(bytes(file.data), b"")
 
@@ -369,6 +369,19 @@ class Files(SynchronousTestCase):
         talk.send(writing(1, handle, 0, b"x"))
 
         talk.clock.advance(1000)
+        talk.server.expire_files()
+
+        self.assertEqual(file.fate, "open")
+
+    def test_storage_that_lagged_for_long_gives_the_client_its_time_back(self) -> None:
+        talk = Talk()
+        handle, file = talk.open()
+        file.lagging = True
+        talk.send(writing(1, handle, 0, b"x"))
+        talk.clock.advance(1000)
+        file.lagging = False
+        file.catching_up[0].callback(None)
+
         talk.server.expire_files()
 
         self.assertEqual(file.fate, "open")
@@ -592,6 +605,17 @@ class Pressure(SynchronousTestCase):
 
         self.assertEqual(len(talk.new()), 301)
         self.assertFalse(talk.server.holding)
+
+    def test_what_comes_after_256_waiting_requests_is_not_looked_at_yet(self) -> None:
+        talk = Talk()
+        talk.tree.opening = Deferred()
+        stats = b"".join(ask(Type.STAT, number, string(b"/in")) for number in range(255))
+
+        talk.send(opening(1), stats, b"\xff" * 8)
+        self.assertIsNone(talk.pipe.status)
+        talk.tree.opening.callback(None)
+
+        self.assertEqual(talk.pipe.status, 11)
 
     def test_eof_behind_256_requests_is_not_lost(self) -> None:
         talk = Talk()
