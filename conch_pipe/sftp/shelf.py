@@ -44,7 +44,7 @@ class Put:
     :param clock: gives POSIX time in seconds.
     """
 
-    __slots__ = ("key", "final", "state", "at", "_upload", "_size", "_clock", "_waiting")
+    __slots__ = ("key", "final", "state", "at", "_upload", "_size", "_clock", "_unwanted", "_waiting")
 
     def __init__(self, key: Key, upload: IUpload | None, *, final: str | None, clock: Callable[[], float]) -> None:
         self.key = key
@@ -54,6 +54,7 @@ class Put:
         self._upload: Any = upload  # None once nothing can happen to it any more
         self._size = 0
         self._clock = clock
+        self._unwanted: str | None = None  # nobody will rename it once its CLOSE is through
         self._waiting: list[Deferred[None]] = []
 
     @property
@@ -89,6 +90,8 @@ class Put:
             done = await self._upload.finish()
             if done is None:
                 self._to(State.WAITING)
+                if self._unwanted is not None:
+                    self.drop(self._unwanted)
             else:
                 self._done(done.bytes)
         except PipeError as error:
@@ -118,12 +121,14 @@ class Put:
                 self._failed("it could not be stored")
 
     def drop(self, why: str) -> None:
-        """Drop the bytes, unless the file is accepted or about to be.
+        """Drop the bytes, unless the file is accepted or about to be; after a CLOSE under way if it then waits.
 
         :param why: one short sentence for the event.
         """
         if self.state in (State.WRITING, State.WAITING):
             self._failed(why)
+        elif self.state is State.CLOSING:
+            self._unwanted = why
 
     def _lost(self) -> None:
         """The upload is refused or dropped already; what is left is to say so."""
