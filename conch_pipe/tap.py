@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Any, NoReturn
 
@@ -44,6 +45,7 @@ class Main(MultiService):
 
     def __init__(self, gateway: Gateway, observer: jsonlog.LineLog | None) -> None:
         super().__init__()
+        self.gateway = gateway
         self.observer = observer
         gateway.setServiceParent(self)
 
@@ -59,6 +61,18 @@ class Main(MultiService):
             super().startService()
         except PipeError as error:
             refuse(error)
+
+    def stopService(self) -> Any:
+        """From here on a second SIGTERM or Ctrl-C means: do not wait for running uploads.
+
+        Twisted's own handler would stop the reactor a second time, which is an error with a traceback.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._hurry)
+        return super().stopService()
+
+    def _hurry(self, number: int, frame: object) -> None:
+        self.gateway.reactor.callFromThread(self.gateway.hurry)
 
 
 def refuse(error: PipeError) -> NoReturn:
