@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 from pathlib import Path
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from conch_pipe.ssh.hostkeys import HostKeyError, fingerprint, generate, load
 from tests.conftest import CANARY
@@ -65,9 +66,20 @@ class HostKeys(SynchronousTestCase):
 
     def test_a_key_others_can_read_is_refused(self) -> None:
         generate(self.path, "ed25519")
+        if os.getuid() == 0:
+            os.chown(self.path, 65534, 65534)
         for mode in (0o640, 0o604, 0o620, 0o601):
             self.path.chmod(mode)
             self.assertEqual(self.refusal(), "others can read it: chmod 600")
+
+    def test_a_credential_handed_over_by_systemd_is_a_key(self) -> None:
+        """It is root's, with an ACL for the service's user, whose mask stat shows as the group's bits."""
+        if os.getuid() != 0:
+            raise SkipTest("only root can make root's files")
+        generate(self.path, "ed25519")
+        self.path.chmod(0o440)
+
+        self.assertEqual(load(self.path).type(), "Ed25519")
 
     def test_what_is_no_key_is_refused_without_its_text(self) -> None:
         """Conch's BadKeyError has the whole file in it."""
