@@ -99,10 +99,10 @@ class Ours(Server):
             f"limits.{limit}": 1000
             for limit in (
                 "connections",
-                "connections_not_logged_in",
-                "connections_per_address",
-                "connections_per_address_not_logged_in",
-                "connections_per_client",
+                "not_logged_in",
+                "per_address",
+                "not_logged_in_per_address",
+                "per_client",
             )
         }
         (folder / "service").mkdir()

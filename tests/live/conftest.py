@@ -51,7 +51,7 @@ def service(tmp_path_factory):
 @pytest.fixture(scope="session")
 def small_service(tmp_path_factory):
     """A service that takes 64 KiB at most, and does not slow down those who log in wrongly again and again."""
-    settings = {"uploads.max_bytes": 65_536, "limits.auth_failures_per_minute": 1000}
+    settings = {"uploads.max_bytes": 65_536, "limits.failures_per_minute": 1000}
     running = Service(tmp_path_factory.mktemp("small"), settings).init()
     try:
         yield running.start()

@@ -114,10 +114,10 @@ def assert_rows_are(
 
 
 def large_rows() -> Iterator[str]:
-    """Rows without end, of lengths that differ: number n has the amount n cents."""
+    """Rows without end, of lengths that differ in the last column and before it; number n has the amount n cents."""
     for number in itertools.count(1):
         yield (
-            f"L{number},S{number % 97},2026-03-{number % 28 + 1:02}T{number % 24:02}:00:00Z,EUR,"
+            f"L{number},{'S' * (number % 11 + 1)}{number % 97},2026-03-{number % 28 + 1:02}T{number % 24:02}:00:00Z,EUR,"
             f"{number // 100}.{number % 100:02},0.00,{number % 7},{'note ' * (number % 13)}{number}\n"
         )
 
@@ -137,14 +137,16 @@ def large_csv(path: Path, size: float = LARGE_BYTES, rows: float = math.inf) -> 
 
 
 def never_whole(path: Path, size: int, step: int = 1024) -> None:
-    """As ``large_csv``, but no record ends where a client's write may end (a multiple of ``step``).
+    """As ``large_csv``, but where a client's write may end (a multiple of ``step``) there is never a whole record.
 
-    Cut anywhere at such a place, the last record is not whole, so the cut can be told from a file that was sent.
+    A cut in the text of the last column, or right after it, cannot be told from a file whose last line lacks its
+    line end; only a schema with ``final_newline`` tells. So no multiple of ``step`` lies there.
     """
     with path.open("w", newline="") as file:
         written = file.write(_LARGE_HEADER)
         for row in large_rows():
             if written >= size:
                 return
-            if (written + len(row)) % step:
+            seems_whole = range(written + row.rindex(",") + 1, written + len(row) + 1)
+            if not any(at % step == 0 for at in seems_whole):
                 written += file.write(row)

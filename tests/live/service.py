@@ -51,6 +51,7 @@ class Service:
         self.said: list[str] = []
         self.secrets: set[str] = set()
         self.process: subprocess.Popen | None = None
+        self.told_to_stop = False
         self.port = 0
         self.log = folder / "service.log"
         self.config = Path()
@@ -76,6 +77,7 @@ class Service:
             self.process = subprocess.Popen(
                 command, env=self._environment(), cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
+        self.told_to_stop = False
         deadline = time.monotonic() + ready_s
         while True:
             assert self.process.poll() is None, f"the service ended with {self.process.returncode}:\n{self.log_text()}"
@@ -84,14 +86,20 @@ class Service:
                 return self
             assert time.monotonic() < deadline, f"not ready after {ready_s} s:\n{self.log_text()}"
 
+    def tell_to_stop(self) -> None:
+        """SIGTERM, once."""
+        assert self.process is not None
+        if not self.told_to_stop:
+            self.told_to_stop = True
+            self.process.send_signal(signal.SIGTERM)
+
     def stop(self) -> None:
-        """SIGTERM, then: did it end as it should, and is no secret anywhere?
+        """SIGTERM unless it was told already, then: did it end as it should, and is no secret anywhere?
 
         :raises AssertionError: another exit status, a traceback in the log, or a secret in any text or file.
         """
         assert self.process is not None
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        self.tell_to_stop()
         try:
             status = self.process.wait(STOP_S)
         except subprocess.TimeoutExpired:

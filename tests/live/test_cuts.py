@@ -74,9 +74,9 @@ def test_ctrl_c_in_mid_put_leaves_nothing(service, target, long_file):
     wait_until_begun(service, "interrupted.csv")
 
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=30)
 
-    assert process.returncode != 0
+    assert process.returncode != 0, said
     wait_for_line(service, "interrupted.csv", "refused")
     assert service.named("interrupted.csv") == []
     assert spooled(service) == []
@@ -89,7 +89,7 @@ def test_a_service_told_to_stop_lets_a_running_put_finish(fresh_service, long_fi
     process = slow_put(target, long_file, "/orgTransactions/drained.csv", SLOW_KBIT_S)
     wait_until_begun(service, "drained.csv")
 
-    service.process.send_signal(signal.SIGTERM)
+    service.tell_to_stop()
     wait_for_line(service, "draining")
     late = Sftp().put(service.target(tmp_path / "late"), long_file, "/orgTransactions/late.csv")
     said, _ = process.communicate(timeout=60)

@@ -158,9 +158,7 @@ def test_two_hundred_idle_sessions_are_in_nobodys_way(fresh_service, tmp_path, f
     """They stay, and a put beside them goes through."""
     had(Asyncssh())
     allowed = IDLE_SESSIONS + 20
-    service = fresh_service(
-        {"limits.connections_per_address": allowed, "limits.connections_per_client": allowed, "limits.login_s": 60}
-    )
+    service = fresh_service({"limits.per_address": allowed, "limits.per_client": allowed, "limits.login_s": 60})
     target = service.target(tmp_path / "idle")
     idle = base.start(
         target,

@@ -63,6 +63,7 @@ class Client:
     can: frozenset[str] = frozenset({"get", "mkdir", "remove"})
     shows_text = True
     shows_text_at_close = True
+    shows_text_of_denied = True  # Go's pkg/sftp makes PERMISSION_DENIED its own error without the text
     looks_first = False  # changes into the folder first, and says in its own words that it is not there
     blind_at_close = False
     always_zero = False  # a script whose status does not tell

@@ -73,6 +73,7 @@ class GuideCron(GuideBash):
     """The line for cron, with a folder after the host. The host's key counts as known, as the guide asks."""
 
     name = "guide: cron"
+    looks_first = True
     example = "cron.sh"
 
     def run_example(self, target, text):

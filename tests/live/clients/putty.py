@@ -9,6 +9,7 @@ class Psftp(Client):
     """``psftp -b FILE``."""
 
     name = "psftp"
+    looks_first = True
     needs = ("psftp",)
 
     def batch(self, target: Target, *lines: str) -> Outcome:

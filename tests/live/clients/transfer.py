@@ -82,6 +82,7 @@ class Rclone(Client):
     """rclone with its defaults; the remote is made of environment variables. It tries to make a missing folder."""
 
     name = "rclone"
+    shows_text_of_denied = False
     looks_first = True
     needs = ("rclone",)
 
