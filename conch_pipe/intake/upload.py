@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from conch_pipe import events
+from conch_pipe.crashpoints import crashpoint
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.intake.admission import Limits, check_name, too_large
 from conch_pipe.intake.spool import Spool, Spooled
@@ -379,6 +380,8 @@ class UploadInProgress:
         def tell(result: T | Failure) -> None:
             if not outer.called:
                 outer.callback(cast(T, result))
+                if self._stage is Stage.COMMITTED:
+                    crashpoint("C7")  # the door has had its answer and queued OK; no byte of it is sent yet
             elif isinstance(result, Failure) and not result.check(PipeError):
                 _log.failure("upload {upload_id} went wrong", result, upload_id=str(self.id))
 

@@ -8,6 +8,7 @@ from twisted.conch.ssh.filetransfer import FX_FAILURE, FX_PERMISSION_DENIED, SFT
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from conch_pipe.crashpoints import crashpoint
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.interfaces import IUpload
 from conch_pipe.sftp.listing import Attributes, file_attributes
@@ -63,6 +64,7 @@ class PutFile:
     @answered
     async def close(self) -> None:
         """See IPutFile. OK only when the upload is durable and recorded, or waits for its final name."""
+        crashpoint("C1")
         if self._put.state is not State.WRITING:
             raise _dropped()
         await self._put.close()
@@ -88,6 +90,7 @@ class PutFile:
     @answered
     def setAttrs(self, attrs: dict[str, int]) -> None:
         """FSETSTAT: OK and ignored, but for a size, which must be the one received (scp, lftp)."""
+        crashpoint("W4")  # clients send it when every WRITE has its answer
         if "size" in attrs:
             self._put.expect(attrs["size"])
 

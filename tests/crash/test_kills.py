@@ -1,0 +1,172 @@
+"""kill -9 at every label of crashpoints.py, and at random times: the invariants I1 to I4 and I27.
+
+Two services run at a time. ``PIPE_DOSE=20 pytest tests/crash/test_kills.py`` makes 60 random kills instead of 3, and
+kills at the first, second and third passing of each label.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+
+from conch_pipe.crashpoints import LABELS
+from conch_pipe.model import new_id
+from tests.crash.installation import DOSE, LOST, Installation, shifts, wait_for
+
+pytestmark = pytest.mark.crash
+
+RECOVERY = {"S1", "S2"}
+# In a worker process: the service lives and does that file's work again.
+IN_WORKERS = {"P5", "P6", "P7", "P8"}
+COMMITTED = {"C6", "C7"}  # recorded, and the client does not know
+FILES = {f"{name}.csv": shifts(name) for name in ("one", "two", "three")}
+# Each file passes a label once. At the second passing, one file is acknowledged and one is under way.
+TIMES = [
+    (label, number)
+    for label in LABELS
+    if label not in RECOVERY
+    for number in ((1, 2, 3) if DOSE > 1 else (1,) if label.startswith("P") else (2,))
+]
+
+
+def killed_at(label: str, number: int, installation: Installation) -> None:
+    """Put three files, have the process killed on the way, start again, and put them again."""
+    installation.launch(f"{label}:{number}").listening()
+
+    installation.put_all(FILES)
+
+    if label in IN_WORKERS:
+        wait_for(lambda: "killed by SIGKILL" in installation.log_text(), f"the death of a worker at {label}")
+        assert installation.clients.acknowledged == set(FILES)
+    else:
+        installation.dies()
+        installation.launch().listening()
+    installation.idle()
+    installation.audit()
+    before = {record.id for record in installation.records()}
+    if label[0] in "WC":
+        *earlier, hit = list(FILES)[:number]
+        assert installation.clients.acknowledged == set(earlier)
+        known = [*earlier, hit] if label in COMMITTED else earlier
+        assert [record.name for record in installation.records()] == known
+
+    installation.put_all(FILES)
+
+    assert installation.clients.acknowledged == set(FILES)
+    installation.idle()
+    installation.audit()
+    assert before <= {record.id for record in installation.records()}
+    installation.stop()
+
+
+def killed_in_recovery(label: str, times: int, installation: Installation) -> None:
+    """A crash leaves a part file and copies without a record; starts are killed while they tidy up, then one is not."""
+    installation.launch("C4:2").listening()
+    installation.put_all(FILES)
+    installation.dies()
+    keys = installation.objects()
+    (orphan,) = [key for key in keys if keys[key].read_bytes() == FILES["two.csv"]]
+    assert len(installation.parts()) == 1
+    expected = {orphan.replace("/", "_")}
+    for _ in range(times):  # as many as there are starts, so that each finds one
+        key = f"{orphan.rpartition('/')[0]}/{new_id(datetime.now(UTC))}.csv"
+        keys[orphan].with_name(key.rpartition("/")[2]).hardlink_to(keys[orphan])
+        expected.add(key.replace("/", "_"))
+
+    for _ in range(times):
+        installation.launch(f"{label}:1").dies()
+        assert installation.parts() == []
+
+    installation.launch().listening()
+    installation.idle()
+    installation.audit()
+    assert set(installation.orphans()) == expected
+    assert installation.clients.acknowledged == {"one.csv"}
+    installation.stop()
+
+
+SCENARIOS = {
+    **{f"{label}:{number}": (killed_at, label, number) for label, number in TIMES},
+    **{f"{label}:1": (killed_in_recovery, label, 3) for label in sorted(RECOVERY)},
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(request, template, tmp_path_factory) -> Iterator[dict[str, Future[None]]]:
+    """All collected scenarios, two at a time; the tests below only wait for them."""
+    wanted = [item.callspec.params["crash"] for item in request.session.items if "crash" in _parameters(item)]
+    folders = {crash: tmp_path_factory.mktemp(crash.replace(":", "-")) for crash in wanted}
+
+    def run(crash: str) -> None:
+        scenario, *arguments = SCENARIOS[crash]
+        installation = Installation(folders[crash], template)
+        try:
+            scenario(*arguments, installation)
+        finally:
+            installation.kill()
+
+    with ThreadPoolExecutor(2) as pool:
+        yield {crash: pool.submit(run, crash) for crash in wanted}
+        pool.shutdown(cancel_futures=True)
+
+
+def _parameters(item: pytest.Item) -> dict[str, object]:
+    return getattr(getattr(item, "callspec", None), "params", {})
+
+
+def test_every_label_is_killed_at():
+    assert {crash.partition(":")[0] for crash in SCENARIOS} == set(LABELS)
+
+
+@pytest.mark.parametrize("crash", SCENARIOS)
+def test_a_kill_loses_nothing_acknowledged_and_leaves_nothing_half(crash, outcomes):
+    """A label that is never passed fails: nothing killed it."""
+    outcomes[crash].result()
+
+
+@pytest.mark.timeout(120 + 30 * DOSE)
+def test_kills_at_random_times_under_load(install):
+    """Four sessions put file after file; the process is killed in the middle, again and again on one state."""
+    seed = 20_261_121
+    chance = random.Random(seed)
+    installation = install()
+    locked = threading.Lock()
+    number = iter(range(1_000_000))
+
+    def load() -> None:
+        try:
+            with installation.session() as sftp:
+                while True:
+                    with locked:
+                        name = f"load{next(number)}"
+                    installation.put(sftp, f"{name}.csv", shifts(name, 1 + len(name) % 5))
+        except LOST:
+            return
+
+    for round_ in range(3 * DOSE):
+        installation.launch().listening()
+        known = len(installation.clients.acknowledged)
+        sessions = [threading.Thread(target=load) for _ in range(4)]
+        for session in sessions:
+            session.start()
+        wait_for(lambda known=known: len(installation.clients.acknowledged) > known, "a first acknowledgement")
+        time.sleep(chance.uniform(0, 0.6))  # the fault itself: any moment will do
+        installation.kill()
+        for session in sessions:
+            session.join()
+        print(f"round {round_}: {len(installation.clients.acknowledged)} acknowledged")
+
+    installation.launch().listening()
+    installation.idle()
+    installation.audit()
+    installation.stop()
+    print(
+        f"seed {seed}: {len(installation.clients.tried)} puts, {len(installation.clients.acknowledged)} acknowledged, "
+        f"{len(installation.records())} recorded, {len(installation.orphans())} orphans"
+    )
