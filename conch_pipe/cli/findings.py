@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import resource
-import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import Any
 
 from conch_pipe.cli import service
 from conch_pipe.cli.organisations import known_schema
+from conch_pipe.cli.room import room
 from conch_pipe.cli.session import Session, now
 from conch_pipe.errors import Code, Mistakes, PipeError
 
@@ -143,16 +142,13 @@ def _warehouse(session: Session) -> Iterator[Finding]:
 
 def _room(session: Session) -> Iterator[Finding]:
     settings = session.settings
-    folder = settings.spool.folder
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    least = settings.disk.free_bytes
-    level = FAIL if free < least else WARN if free < 2 * least else OK
-    yield Finding("disk", level, f"{free >> 20} MiB free; uploads are refused below {least >> 20}")
-    inodes = os.statvfs(folder)
-    if inodes.f_files and inodes.f_favail < inodes.f_files // 100:
-        yield Finding("disk", FAIL, f"{inodes.f_favail} files can still be made: less than 1 %")
+    disk = room(settings)
+    level = FAIL if disk.free < disk.least else WARN if disk.free < 2 * disk.least else OK
+    yield Finding("disk", level, f"{disk.free >> 20} MiB free; uploads are refused below {disk.least >> 20}")
+    if disk.inodes < disk.least_inodes:
+        yield Finding(
+            "disk", FAIL, f"{disk.inodes} files can still be made: uploads are refused below {disk.least_inodes}"
+        )
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 3 * settings.limits.connections + 200
     if hard != resource.RLIM_INFINITY and hard < wanted:

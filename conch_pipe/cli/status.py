@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from datetime import UTC, datetime
 
 import click
@@ -11,6 +10,7 @@ import click
 from conch_pipe.cli import service
 from conch_pipe.cli.edge import Command
 from conch_pipe.cli.output import cell
+from conch_pipe.cli.room import room
 from conch_pipe.cli.session import Session, now
 
 
@@ -44,8 +44,7 @@ def status(session: Session, wait_s: float | None) -> None:
         }
         for kind, entry in backlog.items()
     }
-    folder = settings.spool.folder if settings.spool.folder.exists() else state
-    disk = shutil.disk_usage(folder)
+    disk = room(settings)
     session.out.document(
         {
             "running": found is not None,
@@ -56,7 +55,7 @@ def status(session: Session, wait_s: float | None) -> None:
             "state": state,
             "uploads": {one.value: number for one, number in counts.items()},
             "queue": queue,
-            "disk": {"free_bytes": disk.free, "total_bytes": disk.total, "least_bytes": settings.disk.free_bytes},
+            "disk": {"free_bytes": disk.free, "total_bytes": disk.total, "least_bytes": disk.least},
         }
         | (found.more if found else {})
     )
@@ -73,12 +72,12 @@ def status(session: Session, wait_s: float | None) -> None:
                 (f"queue {kind}", f"{one['waiting']} waiting, {one['leased']} running, oldest {one['oldest_s']:.0f} s")
                 for kind, one in queue.items()
             ),
-            ("disk", f"{disk.free >> 20} MiB free of {disk.total >> 20}"),
+            ("disk", f"{disk.free >> 20} MiB free of {disk.total >> 20}; uploads are refused below {disk.least >> 20}"),
             *((found.more if found else {}).items()),
         ]
     )
-    if disk.free < settings.disk.free_bytes:
-        session.out.say(f"uploads are refused: less than {settings.disk.free_bytes >> 20} MiB are free")
+    if disk.free < disk.least:
+        session.out.say(f"uploads are refused: less than {disk.least >> 20} MiB are free")
 
 
 @click.command(cls=Command)

@@ -87,6 +87,15 @@ def test_too_little_room_is_a_failure(installed, monkeypatch):
     assert "disk: " in found(installed.json("check", status=1), "fail")
 
 
+def test_the_share_of_the_disk_counts_as_it_does_for_the_service(installed, monkeypatch):
+    monkeypatch.setenv("PIPE_SFTP_DISK__FREE_SHARE", "0.9999")
+
+    disk = installed.json("status")["disk"]
+
+    assert disk["least_bytes"] == int(0.9999 * disk["total_bytes"])
+    assert f"refused below {disk['least_bytes'] >> 20}" in found(installed.json("check", status=1), "fail")
+
+
 def test_a_port_that_is_taken_is_told_before_the_start(installed, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setenv("PIPE_SFTP_SSH__PORT", str(taken.getsockname()[1]))

@@ -117,7 +117,8 @@ def large_rows() -> Iterator[str]:
     """Rows without end, of lengths that differ in the last column and before it; number n has the amount n cents."""
     for number in itertools.count(1):
         yield (
-            f"L{number},{'S' * (number % 11 + 1)}{number % 97},2026-03-{number % 28 + 1:02}T{number % 24:02}:00:00Z,EUR,"
+            f"L{number},{'S' * (number % 11 + 1)}{number % 97},"
+            f"2026-03-{number % 28 + 1:02}T{number % 24:02}:00:00Z,EUR,"
             f"{number // 100}.{number % 100:02},0.00,{number % 7},{'note ' * (number % 13)}{number}\n"
         )
 
