@@ -76,7 +76,14 @@ def check(
     beside = limits.temporary or (parquet.parent if parquet is not None else None)
     with tempfile.TemporaryDirectory(prefix="check-", dir=beside) as folder:
         run = _Check(schema, path, found, parquet or Path(folder) / "rows.parquet", Path(folder), limits)
-        return run.csv() if form == "csv" else run.json()
+        try:
+            return run.csv() if form == "csv" else run.json()
+        except PipeError as error:
+            # Derived columns that cannot be computed, or a transformer that does not like what it sees.
+            if error.code is not Code.BAD_FILE:
+                raise
+            run.parquet.unlink(missing_ok=True)
+            return refused(error.message)
 
 
 def refused(reason: str, line: int | None = None) -> Verdict:
@@ -158,12 +165,7 @@ class _Check:
             if left_out and left_out == file.records:
                 none = Problem(f"none of the {left_out} rows is good")
                 return Verdict(0, 0, False, (none, *problems)[: self.limits.problems], count + 1)
-            try:
-                rows = engine.write_good(connection, self.schema, file, self.parquet, self.limits)
-            except PipeError as error:
-                if error.code is not Code.BAD_FILE:
-                    raise
-                return refused(error.message)
+            rows = engine.write_good(connection, self.schema, file, self.parquet, self.limits)
         return self.enough(Verdict(rows, left_out, True, tuple(problems), count))
 
     def enough(self, verdict: Verdict) -> Verdict:

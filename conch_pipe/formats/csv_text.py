@@ -33,6 +33,7 @@ class Canonical:
     problems: list[Problem] = field(default_factory=list)  # the first 100
     problem_count: int = 0
     left_out: int = 0  # records with a problem, not written
+    empty_is_null: bool = True  # also a quoted one; False: JSON, which tells "" from nothing
     fatal: bool = False  # the file as a whole is refused, whatever the schema says of rows
 
     def note(self, problem: Problem, most: int, *, fatal: bool = False) -> None:
@@ -104,7 +105,8 @@ def canonical(path: Path, schema: Schema, found: Match, width: int, into: Path, 
     trailer = _Trailer(schema.completeness.trailer)
     whole_end = ends_with_break(path)
     with into.open("w", encoding="utf-8", newline="") as file:
-        write = csv.writer(file, lineterminator="\n").writerow
+        # All quoted: by itself the writer leaves a bare \r in a cell unquoted (CPython 3.11).
+        write = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow
         rows = records(path, limits)
         next(rows, None)  # the header
         # One record behind: only the last one can be the trailer, or be cut.

@@ -63,20 +63,22 @@ def connected(limits: Limits, folder: Path, *paths: Path) -> Iterator[duckdb.Duc
         connection.close()
 
 
-def reader(path: Path, names: list[str], limits: Limits, *, header: bool) -> str:
+def reader(path: Path, names: list[str], limits: Limits, *, ours: bool, empty_is_null: bool = True) -> str:
     """The table function that reads a CSV file as text, without guessing anything.
 
-    An empty cell is NULL; of a rewritten file (no header) only an unquoted one. ``new_line`` must stay unset for files
-    of others: with it a CRLF file had no rows and no error (DuckDB 1.5 and 2.0). Ours has ``\\n``, which DuckDB guesses
-    wrong when a quoted cell has ``\\r\\n``.
+    ``new_line`` must stay unset for files of others: with it a CRLF file had no rows and no error (DuckDB 1.5 and
+    2.0). Ours end lines with LF, which DuckDB guesses wrong when the first cells have CRLF inside quotes.
+
+    :param ours: a rewritten file, which has no header.
+    :param empty_is_null: also an empty cell in quotes.
     """
-    line = limits.line_bytes if header else limits.line_bytes * LINE
-    end = "" if header else "new_line = '\\n', "
+    line = limits.line_bytes * LINE if ours else limits.line_bytes
     columns = ", ".join(f"{rules.text(name)}: 'VARCHAR'" for name in names)
+    end = "new_line = '\\n', " if ours else ""
     return (
-        f"read_csv({rules.text(str(path))}, columns = {{{columns}}}, auto_detect = false, header = {header}, "
+        f"read_csv({rules.text(str(path))}, columns = {{{columns}}}, auto_detect = false, header = {not ours}, "
         "delim = ',', quote = '\"', escape = '\"', strict_mode = true, null_padding = false, nullstr = '', "
-        f"{end}allow_quoted_nulls = {header}, max_line_size = {line}, buffer_size = {line * 2})"
+        f"{end}allow_quoted_nulls = {empty_is_null}, max_line_size = {line}, buffer_size = {line * 2})"
     )
 
 
@@ -93,7 +95,7 @@ def prove(
 
     :returns: the number of rows, or None when anything at all is wrong: ``explain`` knows what.
     """
-    source = reader(path, [f"c{n}" for n in range(width)], limits, header=True)
+    source = reader(path, [f"c{n}" for n in range(width)], limits, ours=False)
     row = f"CASE WHEN {rules.good(schema)} THEN _row ELSE error({rules.text(NOT_GOOD)}) END"
     rows = rules.judged(schema, source, positions, "row_number() OVER ()", "0")
     try:
@@ -153,7 +155,7 @@ def write_good(
 
 def _judged(schema: Schema, file: Canonical, limits: Limits) -> str:
     names = ["_row", "_line", *(f"c{n}" for n in range(file.width))]
-    source = reader(file.path, names, limits, header=False)
+    source = reader(file.path, names, limits, ours=True, empty_is_null=file.empty_is_null)
     return rules.judged(schema, source, file.positions, "CAST(_row AS BIGINT)", "CAST(_line AS BIGINT)")
 
 

@@ -107,7 +107,7 @@ class _Reader:
             if one.sql is None and python is None:
                 self.wrong(("derived", one.name), "needs sql, or a Python transformer that sets it")
         table = self.take(data, (), "table", str, name)
-        if not IDENTIFIER.fullmatch(table):
+        if table != name and not IDENTIFIER.fullmatch(table):
             self.wrong(("table",), "is not a table name: 1 to 63 letters, digits and _, beginning with a letter")
         if not columns:
             self.wrong(("columns",), "there are no columns")

@@ -131,7 +131,7 @@ def test_what_the_check_accepts_was_not_refused_at_close(form, pieces, top, tail
     """Also when only a few bytes of either end are looked at."""
     wanted = schema(f'[columns.id]\ntype = "text"\n[columns.note]\ntype = "text"\n{tail}', top=top)
 
-    @settings(max_examples=20 * DOSE, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=10 * DOSE, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(st.sampled_from(pieces), max_size=12).map("".join), st.integers(16, 40))
     def agree(body, block):
         data = (body if form == "json" else "id,note\n" + body).encode()
