@@ -64,7 +64,7 @@ def test_other_names_are_refused(name):
         ("a.csv", b"\x1f\x8b\x08\0", Code.BAD_FILE, "the file is compressed (gzip), send it as it is"),
         (
             "a.csv",
-            "é".encode("latin-1"),
+            b"\xe9,",
             Code.BAD_FILE,
             "byte 1 of the file (0xE9) is not UTF-8, save the file as UTF-8",
         ),
