@@ -87,6 +87,14 @@ class Server:
         """An open OpenSSH session."""
         return Sftp(self, options)
 
+    def takes(self, *options: str) -> bool:
+        """Whether a session with these options, a cipher say, comes about at all."""
+        try:
+            with self.sftp(*options):
+                return True
+        except (AssertionError, BrokenPipeError):
+            return False
+
 
 class Ours(Server):
     """The whole service, with room for many sessions and large files."""

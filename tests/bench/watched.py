@@ -17,6 +17,7 @@ EVERY_S = 0.002
 OVERDUE_S = 0.025
 STARTING_S = 2.0
 KEPT = 10
+FRAMES = 4
 
 
 class Watch:
@@ -52,8 +53,8 @@ class Watch:
         self.waited = waited
         phase = "running" if now - self.begun > STARTING_S else "starting"
         self.late[phase].append((late_ms, own_ms))
-        if phase == "running" and late_ms > OVERDUE_S * 1000:
-            self.stacks = sorted([*self.stacks, (late_ms, self.stack or "(none taken)\n")], reverse=True)[:KEPT]
+        if phase == "running" and own_ms > OVERDUE_S * 1000:
+            self.stacks = sorted([*self.stacks, (own_ms, self.stack or "(none taken)\n")], reverse=True)[:KEPT]
         self.stack = ""
         self._again()
 
@@ -66,7 +67,7 @@ class Watch:
             time.sleep(OVERDUE_S / 2)
             if not self.stack and time.perf_counter() > self.due + OVERDUE_S / 2:
                 frame = sys._current_frames().get(self.thread)
-                self.stack = "".join(traceback.format_stack(frame)[-6:])
+                self.stack = "".join(traceback.format_stack(frame)[-FRAMES:])
 
     def stop(self) -> None:
         """Write the report."""
@@ -77,7 +78,7 @@ class Watch:
                 at = {key: late[int(len(late) * part)] for key, part in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))}
                 worst_own = max(pair[1] for pair in pairs)
                 phases[phase] = {"count": len(late), **at, "worst": late[-1], "worst_own": worst_own}
-        stacks = [{"late_ms": late_ms, "stack": stack} for late_ms, stack in self.stacks]
+        stacks = [{"own_ms": own_ms, "stack": stack} for own_ms, stack in self.stacks]
         self.report.write_text(json.dumps({"phases": phases, "stacks": stacks}))
 
 
