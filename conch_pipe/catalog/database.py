@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from conch_pipe.catalog import versions
-from conch_pipe.catalog.engine import explain, explain_commit, make_engine
+from conch_pipe.catalog.engine import doubt, explain, explain_commit, make_engine
 from conch_pipe.errors import Code, PipeError
 
 P = ParamSpec("P")
@@ -86,9 +86,7 @@ def run_together(engine: Engine, calls: Iterator[Callable[[Connection], Any]]) -
                 transaction.commit()
             except DBAPIError as error:
                 connection.invalidate()
-                # The WAL holds the commit although its fsync failed: connections that stay open do not see it, but a
-                # restart does (test_crashes.py). With all closed, the next one reads what a restart would read.
-                engine.dispose()
+                doubt(engine)
                 return _all_failed(results, calls, explain_commit(error))
     except DBAPIError as error:
         return _all_failed(results, calls, explain(error))

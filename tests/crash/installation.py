@@ -13,7 +13,7 @@ import socket
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ from conch_pipe.cli.service import running
 from tests.live.service import BIN, Service
 
 DOSE = int(os.environ.get("PIPE_DOSE", "1"))
-SCHEMA, TABLE = "orgShifts", "org_shifts"
+SCHEMA = "orgShifts"
 WAIT_S = 60  # for anything that must happen; the machine may be loaded
 LOST = (OSError, EOFError, paramiko.SSHException)
 # One worker is enough for small files, and a lease that ends soon: it is what a restart waits for.
@@ -119,6 +119,18 @@ class Installation(Service):
         assert status == -signal.SIGKILL, f"exit status {status}:\n{self.log_text()}"
         self.process = None
 
+    def add_schema(self, name: str, transformer: str) -> list[str]:
+        """A schema like SCHEMA with a Python function, enabled for the client.
+
+        :param transformer: the text of a module with ``transform(relation)``.
+        :returns: the program that runs twistd so that the function is found.
+        """
+        text = (self.state / "schemas" / f"{SCHEMA}.toml").read_text().replace('"org_shifts"', f'"{name}"')
+        (self.state / "schemas" / f"{name}.toml").write_text(f'{text}\n[transform]\npython = "{name}_:transform"\n')
+        (self.folder / f"{name}_.py").write_text(transformer)
+        self.command("schema", "enable", self.login.organisation, name)
+        return ["env", f"PYTHONPATH={self.folder}"]
+
     # The clients
 
     @contextmanager
@@ -135,13 +147,13 @@ class Installation(Service):
             finally:
                 transport.close()
 
-    def put(self, sftp: paramiko.SFTPClient, name: str, content: bytes) -> None:
+    def put(self, sftp: paramiko.SFTPClient, name: str, content: bytes, schema: str = SCHEMA) -> None:
         """OPEN, WRITE, FSETSTAT, CLOSE as ``sftp -p`` sends them; on OK the clients' ledger says so.
 
         :raises OSError, EOFError, paramiko.SSHException: refused, or the connection was lost.
         """
         self.clients.tried[name] = content
-        file = sftp.open(f"/{SCHEMA}/{name}", "wb")
+        file = sftp.open(f"/{schema}/{name}", "wb")
         file.write(content)
         file.flush()
         file.chmod(0o644)
@@ -201,11 +213,13 @@ class Installation(Service):
         with duckdb.connect(str(path), read_only=True) as connection:
             tables = {name for (name,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
             ledger = connection.execute('SELECT upload_id, rows FROM "_uploads"').fetchall() if tables else []
-            found = (
-                connection.execute(f'SELECT _upload_id, shift_id FROM "{TABLE}" ORDER BY _upload_id, _row').fetchall()
-                if TABLE in tables
-                else []
-            )
+            found = [
+                row
+                for table in sorted(tables - {"_uploads"})
+                for row in connection.execute(
+                    f'SELECT _upload_id, shift_id FROM "{table}" ORDER BY _upload_id, _row'
+                ).fetchall()
+            ]
         rows: dict[str, list[str]] = {}
         for upload_id, shift_id in found:
             rows.setdefault(str(upload_id), []).append(shift_id)
@@ -227,8 +241,10 @@ class Installation(Service):
 
     # The audit
 
-    def audit(self) -> None:
+    def audit(self, failed: Collection[str] = ()) -> None:
         """Both accounts agree, with an idle service.
+
+        :param failed: names of acknowledged files that must be FAILED, without a row.
 
         Acknowledged: one record, COMPLETED, its rows once. Not acknowledged: the same, or nothing at all. No part
         file, no copy without a record and no row that no record answers for.
@@ -246,11 +262,14 @@ class Installation(Service):
                 assert name not in self.clients.acknowledged, f"{name} was acknowledged and is gone"
                 continue
             (record,) = found
+            if name in failed:
+                assert (record.state, record.id in ledger) == ("FAILED", False), record
+                continue
             wanted = [line.partition(b",")[0].decode() for line in content.splitlines()[1:]]
             assert (record.state, record.rows) == ("COMPLETED", len(wanted)), record
             assert rows.get(record.id) == wanted, f"{name}: {rows.get(record.id)}"
             assert ledger.get(record.id) == len(wanted)
-        assert set(ledger) == set(rows) == {record.id for record in records}
+        assert set(ledger) == set(rows) == {record.id for record in records if record.name not in failed}
         assert self.parts() == []
         assert sorted(self.objects()) == sorted(record.object_key for record in records)
         assert list((self.state / "work").iterdir()) == []
