@@ -121,7 +121,7 @@ class _Check:
         rows = self.proved(len(names), fit)
         if rows is not None:
             return self.enough(Verdict(rows, 0, True))
-        file_ = csv_text.canonical(self.path, self.schema, fit, len(names), self.rewritten, self.limits)
+        file_ = csv_text.canonical(self.path, self.schema, fit, names, self.rewritten, self.limits)
         return self.judged(file_)
 
     def json(self) -> Verdict:

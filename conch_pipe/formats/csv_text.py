@@ -29,6 +29,7 @@ class Canonical:
     path: Path
     width: int  # cells after _row and _line
     positions: tuple[int | None, ...]
+    names: tuple[str, ...]  # of the schema's columns as the file calls them
     records: int = 0  # all of them, also those left out
     problems: list[Problem] = field(default_factory=list)  # the first 100
     problem_count: int = 0
@@ -94,14 +95,19 @@ def records(path: Path, limits: Limits) -> Iterator[tuple[int, list[str] | csv.E
                 yield line, record
 
 
-def canonical(path: Path, schema: Schema, found: Match, width: int, into: Path, limits: Limits) -> Canonical:
+def canonical(path: Path, schema: Schema, found: Match, header: list[str], into: Path, limits: Limits) -> Canonical:
     """Rewrite a CSV file whose header is good.
 
     :param found: how the header fits.
-    :param width: cells in the header.
+    :param header: its cells.
     :param into: the new file.
     """
-    result = Canonical(into, width, found.positions)
+    width = len(header)
+    names = tuple(
+        column.name if place is None else shown(header[place].strip(), 64)
+        for column, place in zip(schema.columns, found.positions, strict=True)
+    )
+    result = Canonical(into, width, found.positions, names)
     trailer = _Trailer(schema.completeness.trailer)
     whole_end = ends_with_break(path)
     with into.open("w", encoding="utf-8", newline="") as file:

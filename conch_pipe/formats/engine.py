@@ -124,9 +124,7 @@ def explain(
         f"ORDER BY _row LIMIT {limits.problems}"
     ).fetchall()
     problems = [
-        Problem(
-            one["r"], line or None, row, schema.columns[one["n"]].name, None if one["x"] is None else shown(one["x"])
-        )
+        Problem(one["r"], line or None, row, file.names[one["n"]], None if one["x"] is None else shown(one["x"]))
         for row, line, cells in found
         for one in cells
     ]

@@ -39,7 +39,8 @@ def canonical(path: Path, schema: Schema, into: Path, limits: Limits) -> Canonic
     :param into: the new file: ``_row``, no line, then a cell for each column of the schema. null and absent are
         empty, "" is quoted.
     """
-    result = Canonical(into, len(schema.columns), tuple(range(len(schema.columns))), empty_is_null=False)
+    names = tuple(column.name for column in schema.columns)
+    result = Canonical(into, len(names), tuple(range(len(names))), names, empty_is_null=False)
     with path.open("rb") as source, into.open("w", encoding="utf-8", newline="") as target:
         if source.read(3) != BOM:
             source.seek(0)

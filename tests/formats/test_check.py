@@ -126,6 +126,14 @@ def test_the_first_hundred_problems_are_kept_and_all_are_counted(tmp_path):
     assert told(verdict)[99] == "51/50 amount: not a number [y]"
 
 
+def test_problems_call_columns_as_the_file_does(tmp_path):
+    """Who wrote the file looks for the name in it, not for ours."""
+    assert told(judge(tmp_path, "Sale ID,AMOUNT\nx,y\n")) == [
+        "2/1 Sale ID: not an integer [x]",
+        "2/1 AMOUNT: not a number [y]",
+    ]
+
+
 def test_values_are_shown_short_and_harmless(tmp_path):
     verdict = judge(tmp_path, "id\n\x1b[2J\u202e" + "9" * 200 + "\n")
 
@@ -243,6 +251,20 @@ def test_limits_on_rows_hold_for_both_forms(tmp_path):
     assert judge(tmp_path, "id\n1\n2\n3\n", rows=3).rows == 3
     assert told(judge(tmp_path, "id,note\n1,\n2,\n3,\n4,\n", rows=3)) == [f"5/-: {said}"]
     assert told(judge(tmp_path, '[{"id":1},{"id":1},{"id":1},{"id":1}]', name="a.json", rows=3)) == [f"-/4: {said}"]
+
+
+def test_a_crlf_file_has_all_its_rows(tmp_path):
+    """With new_line set, DuckDB read none of them and said nothing."""
+    data = "id,note\r\n" + '1,"a\nb"\r\n' * 3000
+
+    assert judge(tmp_path, data).rows == 3000
+
+
+def test_a_bare_cr_in_a_cell_survives_the_slow_way(tmp_path):
+    """CPython's writer leaves it unquoted when told to end lines with LF."""
+    judge(tmp_path, 'id,note\n1,"a\rb"\n', name="a[1].csv")
+
+    assert rows(tmp_path, "note") == [("a\rb",)]
 
 
 def test_duckdb_cannot_reach_other_files_or_load_extensions(tmp_path):
