@@ -1,4 +1,4 @@
-"""The Markdown of the project: its files, their fenced blocks, links, headings and commands. Knows nothing of the service."""
+"""The Markdown of the project: its files, fenced blocks, links, headings, commands. Knows nothing of the service."""
 
 from __future__ import annotations
 

@@ -75,7 +75,12 @@ def test_the_operators_guide_names_every_group_of_the_command():
 
 
 def test_a_wrong_option_or_command_is_found():
-    for line in ("upload list --sinse 2d", "uploads list", "upload retry nothing", "credential rotate a --overlap-days x"):
+    for line in (
+        "upload list --sinse 2d",
+        "uploads list",
+        "upload retry nothing",
+        "credential rotate a --overlap-days x",
+    ):
         with pytest.raises(click.UsageError):
             parse(line.split())
 
@@ -95,7 +100,9 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(path):
 def settings() -> dict[str, Any]:
     """section.name → default."""
     defaults = Settings()
-    return {f"{section}.{name}": value for section in Settings.model_fields for name, value in getattr(defaults, section)}
+    return {
+        f"{section}.{name}": value for section in Settings.model_fields for name, value in getattr(defaults, section)
+    }
 
 
 @pytest.mark.parametrize("path", BY_NAME)

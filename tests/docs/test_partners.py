@@ -1,4 +1,4 @@
-"""The examples of docs/partners.md, run word for word: only host, port, login, file and what a terminal asks are filled in."""
+"""The examples of docs/partners.md, word for word: only host, port, login, file and prompts are filled in."""
 
 from __future__ import annotations
 
