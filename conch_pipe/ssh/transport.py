@@ -6,6 +6,8 @@ DISCONNECT and one line in the log. Never logs a payload.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,7 +18,7 @@ from twisted.conch.ssh.transport import (
     DISCONNECT_PROTOCOL_VERSION_NOT_SUPPORTED,
     DISCONNECT_SERVICE_NOT_AVAILABLE,
 )
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ISystemHandle, ITCPTransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 DISCONNECT, IGNORE, UNIMPLEMENTED, DEBUG, SERVICE_REQUEST, EXT_INFO = 1, 2, 3, 4, 5, 7
 KEXINIT, NEWKEYS, KEX_FIRST = 20, 21, 30
 USERAUTH_REQUEST = 50
+_QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux
 _CALM = frozenset((DISCONNECT, IGNORE, UNIMPLEMENTED, DEBUG))
 
 # What a peer may send in which state; everything else is a protocol error. None: whatever its service takes.
@@ -80,6 +83,7 @@ class PutTransport(transport.SSHServerTransport):
         self._early_kexes = 0
         self._blocked = 0  # bytes of messages waiting for a key exchange
         self._timers: dict[str, IDelayedCall] = {}
+        self._socket: Any = None  # the socket, where there is one
 
     # Twisted's calls.
 
@@ -88,6 +92,8 @@ class PutTransport(transport.SSHServerTransport):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
+        if ISystemHandle.providedBy(self.transport):
+            self._socket = self.transport.getHandle()
         self.transport.registerProducer(self, True)
         self._began = self.clock.seconds()
         self._start_timer("login", self.limits.login_s, "it did not log in in time")
@@ -125,6 +131,17 @@ class PutTransport(transport.SSHServerTransport):
         except Exception as error:  # noqa: BLE001 - a door's edge: also for faults of Conch's own parsing
             place = traceback.extract_tb(error.__traceback__)[-1]
             self._violated(f"{type(error).__name__} at {place.filename}:{place.lineno}")
+        self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """Have what was read acknowledged now, not in 40 ms.
+
+        ssh2 (Node) sends each WRITE as two segments without TCP_NODELAY and holds the second back until the first is
+        acknowledged: 10 MB by ssh2-sftp-client took 7.0 s, now 0.3 s. The kernel forgets the option: after each read.
+        """
+        if self._socket is not None and _QUICKACK is not None:
+            with contextlib.suppress(OSError):  # closed meanwhile
+                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """The end: files are aborted, the avatar logged out, the factory told."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shlex
@@ -48,11 +49,17 @@ def peak_bytes(pid: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
 
 
+def descendants(pid: int) -> list[int]:
+    """Process ids of the children alive now, of theirs, and so on."""
+    return [found for child in children(pid) for found in (child, *descendants(child))]
+
+
 def children(pid: int) -> list[int]:
     """Process ids of the children alive now."""
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += map(int, (task / "children").read_text().split())
+    with contextlib.suppress(FileNotFoundError):  # it ended meanwhile
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
     return found
 
 

@@ -165,10 +165,9 @@ class Sshd(Server):
         wait_for_port(self.port)
 
     def cpu_s(self) -> float:
-        # The session's processes are children of the listener, which waits for them when they have ended.
-        return measure.cpu_s(self.pid(), with_reaped=True) + sum(
-            measure.cpu_s(child, with_reaped=True) for child in measure.children(self.pid())
-        )
+        # A session is a child of the listener, its sftp a child of that; each waits for those that ended.
+        processes = [self.pid(), *measure.descendants(self.pid())]
+        return sum(measure.cpu_s(pid, with_reaped=True) for pid in processes)
 
     def wait_for_sessions(self) -> None:
         while measure.children(self.pid()):

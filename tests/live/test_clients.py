@@ -6,8 +6,11 @@ look at the answer to CLOSE); it stands beside each client in ``clients/``.
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from tests.live.clients.libraries import Node
 from tests.live.clients.openssh import OldScp
 from tests.live.conftest import had
 from tests.live.material import SHIFT_ROWS, TRANSACTION_ROWS, assert_rows_are, plain
@@ -69,6 +72,19 @@ def test_what_it_puts_arrives_exactly(client, service, target, files):
         upload = verdicts[name]
         assert (upload["door"], upload["schema"], upload["client_id"]) == ("sftp", schema, service.login.client_id)
         assert_rows_are(service.rows(schema, [upload["id"]])[upload["id"]], sent, upload)
+
+
+def test_ssh2_sftp_client_does_not_wait_for_our_acknowledgements(target, files):
+    """It sends each WRITE in two segments and holds the second back for the first's ACK: 30 MB took 21 s before."""
+    client = had(Node())
+    name = "prompt.csv"
+
+    begun = time.monotonic()
+    outcome = client.put(target, files.named(files.large, name), f"/orgTransactions/{name}")
+    took_s = time.monotonic() - begun
+
+    assert outcome.status == 0, outcome
+    assert took_s < 10, took_s
 
 
 PLACES = {
