@@ -59,6 +59,8 @@ def _keys(session: Session) -> Iterator[Finding]:
         except HostKeyError as error:
             yield Finding("host key", FAIL, str(error))
             continue
+        if key.type() in kinds:
+            yield Finding("host key", WARN, f"{path.name}: a second {key.type()} key; only the last of a kind is used")
         kinds.add(key.type())
         if key.type() == "RSA" and key.size() < 3072:
             yield Finding("host key", WARN, f"{path}: {key.size()} bits; 3072 are usual today")

@@ -9,6 +9,7 @@ import pytest
 
 from conch_pipe.cli import findings
 from conch_pipe.presence import Presence
+from conch_pipe.ssh.hostkeys import generate
 
 
 @pytest.fixture(autouse=True)
@@ -16,6 +17,7 @@ def _any_port(monkeypatch):
     """Whether port 2222 of this machine is free is not what these tests are about."""
     monkeypatch.setenv("PIPE_SFTP_SSH__PORT", "0")
     monkeypatch.setenv("PIPE_SFTP_DISK__FREE_BYTES", "1")
+    monkeypatch.setenv("PIPE_SFTP_DISK__FREE_SHARE", "0")
 
 
 def found(document, level: str) -> str:
@@ -53,6 +55,14 @@ def test_everything_wrong_is_told_in_one_run(installed):
     assert "acme has schemas whose files are gone: orgShifts" in failures
     assert "warehouse: " in failures
     assert "idle has no schema" in warnings and "idle cannot log in" in warnings
+
+
+def test_two_host_keys_of_a_kind_are_not_passed_over(installed, monkeypatch):
+    keys = installed.state / "keys"
+    generate(keys / "new", "ed25519")
+    monkeypatch.setenv("PIPE_SFTP_SSH__HOST_KEYS", f"{keys}/ssh_host_ed25519_key,{keys}/new")
+
+    assert "new: a second Ed25519 key; only the last" in found(installed.json("check"), "warn")
 
 
 def test_what_another_user_may_not_see_is_a_finding_and_not_the_end(installed, monkeypatch):
