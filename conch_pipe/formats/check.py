@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -65,19 +66,21 @@ def check(
     form = sniff.format_of(name or path.name)
     if form is None:
         raise PipeError(Code.INVALID, "use .csv or .json")
-    try:
-        found = sniff.scan(path, lines=form == "csv", longest_line=limits.line_bytes)
-    except FileNotFoundError:
-        raise PipeError(Code.NOT_FOUND, "the stored copy is gone", str(path)) from None
-    if sha256 is not None and found.sha256 != sha256.lower():
-        raise PipeError(Code.CONFLICT, "stored copy damaged", f"sha256 {found.sha256}, expected {sha256}")
-    if found.reason is not None:
-        return refused(found.reason, found.line)
     beside = limits.temporary or (parquet.parent if parquet is not None else None)
     with tempfile.TemporaryDirectory(prefix="check-", dir=beside) as folder:
-        run = _Check(schema, path, found, parquet or Path(folder) / "rows.parquet", Path(folder), limits)
+        run = _Check(schema, path, form, parquet or Path(folder) / "rows.parquet", Path(folder), limits)
         try:
-            return run.csv() if form == "csv" else run.json()
+            found = run.look()
+        except FileNotFoundError:
+            raise PipeError(Code.NOT_FOUND, "the stored copy is gone", str(path)) from None
+        if sha256 is not None and found.sha256 != sha256.lower():
+            run.parquet.unlink(missing_ok=True)
+            raise PipeError(Code.CONFLICT, "stored copy damaged", f"sha256 {found.sha256}, expected {sha256}")
+        if found.reason is not None:
+            run.parquet.unlink(missing_ok=True)
+            return refused(found.reason, found.line)
+        try:
+            return run.csv(found) if form == "csv" else run.json()
         except PipeError as error:
             # Derived columns that cannot be computed, or a transformer that does not like what it sees.
             if error.code is not Code.BAD_FILE:
@@ -94,33 +97,52 @@ def refused(reason: str, line: int | None = None) -> Verdict:
 class _Check:
     """One file being judged."""
 
-    def __init__(
-        self, schema: Schema, path: Path, found: sniff.Scan, parquet: Path, folder: Path, limits: Limits
-    ) -> None:
+    def __init__(self, schema: Schema, path: Path, form: str, parquet: Path, folder: Path, limits: Limits) -> None:
         self.schema = schema
         self.path = path
-        self.found = found
+        self.form = form
         self.parquet = parquet
         self.folder = folder
         self.limits = limits
         self.rewritten = folder / "canonical.csv"
+        self.head = b""
+        self.proved: int | None = None  # rows, when nothing is wrong as far as DuckDB alone can tell
+        self.failure: PipeError | None = None  # of the proof, told when the bytes are found to be text
 
-    def csv(self) -> Verdict:
+    def look(self) -> sniff.Scan:
+        """Read all bytes once, while DuckDB, which needs no interpreter for it, tries its proof on another core."""
+        lines = self.form == "csv"
         with self.path.open("rb") as file:
-            head = file.read(self.limits.line_bytes + 4).removeprefix(sniff.BOM)
-        if not head.strip():
+            self.head = file.read(self.limits.line_bytes + 4)
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            scanning = beside.submit(sniff.scan, self.path, lines=lines, longest_line=self.limits.line_bytes)
+            if lines and sniff.is_text(self.head):
+                try:
+                    self.proved = self.proof()
+                except PipeError as error:
+                    self.failure = error
+            return scanning.result()
+
+    def header(self) -> tuple[list[str], Match] | None:
+        head = self.head.removeprefix(sniff.BOM)
+        whole = len(self.head) < self.limits.line_bytes + 4
+        return csv_text.header_of(head.decode("utf-8", "ignore"), self.schema, self.limits, whole=whole)
+
+    def csv(self, found: sniff.Scan) -> Verdict:
+        if not self.head.removeprefix(sniff.BOM).strip():
             return refused(NO_ROWS)
-        whole = self.found.size <= len(head) + 3
-        header = csv_text.header_of(head.decode("utf-8", "ignore"), self.schema, self.limits, whole=whole)
+        header = self.header()
         if header is None:
             return refused(f"the line is longer than {self.limits.line_bytes} bytes", 1)
         names, fit = header
         if fit.reasons:
             problems = tuple(Problem(reason, 1) for reason in fit.reasons)
             return Verdict(0, 0, False, problems, len(problems))
-        rows = self.proved(len(names), fit)
-        if rows is not None:
-            return self.enough(Verdict(rows, 0, True))
+        if self.failure is not None:
+            raise self.failure
+        if self.proved is not None and found.breaks <= self.limits.rows and not found.blanks:
+            return self.enough(Verdict(self.proved, 0, True))
+        self.parquet.unlink(missing_ok=True)
         file_ = csv_text.canonical(self.path, self.schema, fit, names, self.rewritten, self.limits)
         return self.judged(file_)
 
@@ -136,20 +158,24 @@ class _Check:
             return refused(f"there are more than 4000 digits in a row at byte {digits + 1}")
         return self.judged(json_text.canonical(self.path, self.schema, self.rewritten, self.limits))
 
-    def proved(self, width: int, fit: Match) -> int | None:
-        """The number of rows when nothing is wrong, as far as DuckDB alone can tell."""
+    def proof(self) -> int | None:
+        """The number of rows when nothing is wrong, as far as DuckDB alone can tell; the Parquet is written then."""
         asked = self.schema.completeness
+        header = self.header() if self.head.removeprefix(sniff.BOM).strip() else None
         if (
-            asked.trailer is not None
+            header is None
+            or header[1].reasons
+            or asked.trailer is not None
             or (asked.final_newline and not csv_text.ends_with_break(self.path))
-            or self.found.breaks > self.limits.rows
-            or self.found.blanks
-            or width == 1  # a line without anything is a row to DuckDB then
+            or len(header[0]) == 1  # a line without anything is a row to DuckDB then
             or GLOB & set(str(self.path))
         ):
             return None
+        names, fit = header
         with engine.connected(self.limits, self.folder, self.path, self.parquet) as connection:
-            return engine.prove(connection, self.schema, self.path, width, fit.positions, self.parquet, self.limits)
+            return engine.prove(
+                connection, self.schema, self.path, len(names), fit.positions, self.parquet, self.limits
+            )
 
     def judged(self, file: Canonical) -> Verdict:
         """The verdict on a rewritten file."""

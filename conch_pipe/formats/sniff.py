@@ -58,6 +58,17 @@ def foreign(head: bytes) -> str | None:
     return None
 
 
+def is_text(head: bytes) -> bool:
+    """Whether the first bytes may go to a CSV parser at all: UTF-8 without NUL. A cut last character is no matter."""
+    if foreign(head) is not None or b"\0" in head:
+        return False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def not_utf8(error: UnicodeDecodeError, at: int) -> str:
     """The words for a byte that is not UTF-8; ``at`` is its offset in the file."""
     return f"byte {at + 1} of the file (0x{error.object[error.start]:02X}) is not UTF-8, save the file as UTF-8"
