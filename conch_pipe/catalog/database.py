@@ -86,8 +86,10 @@ def run_together(engine: Engine, calls: Iterator[Callable[[Connection], Any]]) -
                 transaction.commit()
             except DBAPIError as error:
                 connection.invalidate()
-                doubt(engine)
-                return _all_failed(results, calls, explain_commit(error))
+                told = explain_commit(error)
+                if told.code is Code.UNKNOWN_OUTCOME:
+                    doubt(engine)
+                return _all_failed(results, calls, told)
     except DBAPIError as error:
         return _all_failed(results, calls, explain(error))
     return results

@@ -86,6 +86,8 @@ def explain(error: DBAPIError) -> PipeError:
 
 def explain_commit(error: DBAPIError) -> PipeError:
     """An error of COMMIT itself as ours."""
-    if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
-        return explain(error)  # SQLite says it before it writes anything
+    # Both are said before the frame that makes the commit valid is whole: BUSY before anything is written, FULL by a
+    # write. A failed fsync is SQLITE_IOERR.
+    if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL):
+        return explain(error)
     return PipeError(Code.UNKNOWN_OUTCOME, "the catalog's answer is unknown", str(error.orig))

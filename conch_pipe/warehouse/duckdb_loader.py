@@ -68,6 +68,11 @@ def is_locked(error: duckdb.Error) -> bool:
     return isinstance(error, duckdb.IOException) and "Could not set lock on file" in str(error)
 
 
+def is_full(error: duckdb.Error) -> bool:
+    """There was no room for the file, or for its log."""
+    return any(words in str(error) for words in ("No space left on device", "Disk quota exceeded"))
+
+
 @contextmanager
 def _attached(path: Path, arguments: dict[str, Any]) -> Iterator[duckdb.DuckDBPyConnection]:
     """The file as the default database; released at the end, and checkpointed unless something was raised."""
@@ -148,6 +153,8 @@ def _load(connection: duckdb.DuckDBPyConnection, arguments: dict[str, Any]) -> i
     try:
         connection.commit()
     except duckdb.Error as error:
+        if is_full(error):
+            raise  # the upload waits for room; whatever came of this COMMIT, the ledger tells the next attempt
         # The next attempt looks into the ledger first.
         raise PipeError(Code.UNKNOWN_OUTCOME, "the warehouse's answer is unknown", str(error)) from error
     crashpoint("P8")
@@ -194,6 +201,6 @@ def _explain(error: duckdb.Error) -> PipeError:
     detail = str(error)
     if is_locked(error):
         return PipeError(Code.BUSY, "the analytics database is in use elsewhere", detail)
-    if "No space left on device" in detail or "Disk quota exceeded" in detail:
+    if is_full(error):
         return PipeError(Code.NO_SPACE, "no space left for the analytics database", detail)
     return PipeError(Code.FAILED, "the rows could not be loaded", detail)

@@ -161,6 +161,17 @@ class Installation(Service):
         sftp._request(paramiko.sftp.CMD_CLOSE, handle)
         self.clients.acknowledged.add(name)
 
+    def put_renamed(self, sftp: paramiko.SFTPClient, name: str, content: bytes) -> None:
+        """OPEN, WRITE, CLOSE under a temporary name, then RENAME, whose OK is the acknowledgement.
+
+        :raises OSError, EOFError, paramiko.SSHException: as ``put``.
+        """
+        self.clients.tried[name] = content
+        with sftp.open(f"/{SCHEMA}/{name}.part", "wb") as file:
+            file.write(content)
+        sftp.rename(f"/{SCHEMA}/{name}.part", f"/{SCHEMA}/{name}")
+        self.clients.acknowledged.add(name)
+
     def put_all(self, files: Mapping[str, bytes]) -> None:
         """Put files on one connection, as far as the service lives."""
         self.clients.tried.update(files)

@@ -132,7 +132,7 @@ def test_a_kill_loses_nothing_acknowledged_and_leaves_nothing_half(crash, outcom
 
 @pytest.mark.timeout(120 + 30 * DOSE)
 def test_kills_at_random_times_under_load(install):
-    """Four sessions put file after file; the process is killed in the middle, again and again on one state."""
+    """Four sessions put file after file, some under a temporary name first; each kill comes in the middle of it."""
     seed = 20_261_121
     chance = random.Random(seed)
     installation = install()
@@ -144,8 +144,9 @@ def test_kills_at_random_times_under_load(install):
             with installation.session() as sftp:
                 while True:
                     with locked:
-                        name = f"load{next(number)}"
-                    installation.put(sftp, f"{name}.csv", shifts(name, 1 + len(name) % 5))
+                        count = next(number)
+                    put = installation.put_renamed if count % 3 == 0 else installation.put
+                    put(sftp, f"load{count}.csv", shifts(f"load{count}", 1 + count % 5))
         except LOST:
             return
 
