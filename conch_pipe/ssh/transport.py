@@ -36,7 +36,6 @@ DISCONNECT, IGNORE, UNIMPLEMENTED, DEBUG, SERVICE_REQUEST, EXT_INFO = 1, 2, 3, 4
 KEXINIT, NEWKEYS, KEX_FIRST = 20, 21, 30
 USERAUTH_REQUEST = 50
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux
-_SEGMENT = 1024  # bytes; less than any TCP segment that is full
 _CALM = frozenset((DISCONNECT, IGNORE, UNIMPLEMENTED, DEBUG))
 
 # What a peer may send in which state; everything else is a protocol error. None: whatever its service takes.
@@ -132,14 +131,14 @@ class PutTransport(transport.SSHServerTransport):
         except Exception as error:  # noqa: BLE001 - a door's edge: also for faults of Conch's own parsing
             place = traceback.extract_tb(error.__traceback__)[-1]
             self._violated(f"{type(error).__name__} at {place.filename}:{place.lineno}")
-        if len(data) >= _SEGMENT:  # what is shorter is answered, and the answer acknowledges it
-            self._acknowledge()
+        self._acknowledge()
 
     def _acknowledge(self) -> None:
         """Have what was read acknowledged now, not in 40 ms.
 
         ssh2 (Node) sends each WRITE as two segments without TCP_NODELAY and holds the second back until the first is
         acknowledged: 10 MB by ssh2-sftp-client took 7.0 s, now 0.3 s. The kernel forgets the option: after each read.
+        Small ones too: one client's logins by libssh2 are 398 a second with it, 21 without.
         """
         if self._socket is not None and _QUICKACK is not None:
             with contextlib.suppress(OSError):  # closed meanwhile
