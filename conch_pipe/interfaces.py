@@ -134,7 +134,7 @@ class IUploads(Interface):
         :param same_within_s: ruling 5: when the same client sent the same schema, name and sha256 within so many
             seconds, and that upload did not FAIL, it is returned instead and nothing is recorded. 0: never.
         :returns: Deferred[model.Upload], the recorded one; its ``id`` tells whether it is an earlier one.
-        :raises PipeError: BUSY (database locked too long), NO_SPACE, FAILED: not recorded. UNKNOWN_OUTCOME: perhaps recorded.
+        :raises PipeError: BUSY (database locked too long), NO_SPACE, FAILED: not recorded. UNKNOWN_OUTCOME: perhaps.
         """
 
     def get(upload_id: UUID) -> Deferred[Upload | None]:

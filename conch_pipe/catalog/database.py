@@ -220,9 +220,9 @@ class Database:
 
         # In a Deferred, because an error that nobody foresaw must reach its callers and not end this thread.
         together = execute(run_together, engine, waiting())
-        together.addErrback(lambda failure: [fail(failure) for _ in works])
+        together.addErrback(lambda failure: [fail(failure) for _ in works or [first]])
         results = cast(list[Deferred[Any]], together.result)
-        for (_, done), result in zip(works, results, strict=True):
+        for (_, done), result in zip(works or [first], results, strict=True):
             self._deliver(result.chainDeferred, done)
 
 

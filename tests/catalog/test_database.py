@@ -197,6 +197,22 @@ def test_an_unforeseen_error_rises_as_it_is(database, pump):
             pump.result(call(wrong))
 
 
+def test_an_unforeseen_error_before_the_transaction_reaches_its_caller(database, pump):
+    """The write was taken off the queue and never asked for: its caller waited for ever."""
+
+    def fail_to_begin(connection):
+        raise ZeroDivisionError
+
+    event.listen(Engine, "begin", fail_to_begin)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            pump.result(database.write(add, "a"))
+    finally:
+        event.remove(Engine, "begin", fail_to_begin)
+
+    assert pump.result(database.write(add, "b")) == "b"
+
+
 def test_an_error_of_the_database_tells_no_data(database, pump):
     def twice(connection):
         add(connection, CANARY)
