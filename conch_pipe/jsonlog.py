@@ -46,7 +46,9 @@ def as_json(event: LogEvent) -> str:
 def as_text(event: LogEvent) -> str:
     """One event for a person: time in UTC, level, sentence. Only a traceback of ours has more lines."""
     level = getattr(event.get("log_level"), "name", "info")
-    sentence = "".join(one if one.isprintable() else _escaped(one) for one in formatEvent(event))
+    sentence = formatEvent(event)
+    if not sentence.isprintable():
+        sentence = "".join(one if one.isprintable() else _escaped(one) for one in sentence)
     line = f"{_when(event):%Y-%m-%d %H:%M:%S}Z {level:<8} {sentence}"[:LINE_BYTES]
     if event.get("log_failure") is not None:
         return line + "\n" + event["log_failure"].getTraceback()[-4096:].rstrip()
