@@ -103,10 +103,13 @@ def prove(
     :returns: the number of rows, or None when anything at all is wrong: ``explain`` knows what.
     """
     source = reader(path, [f"c{n}" for n in range(width)], limits, ours=False)
-    row = f"CASE WHEN {rules.good(schema)} THEN _row ELSE error({rules.text(NOT_GOOD)}) END"
-    rows = rules.judged(schema, source, positions, "row_number() OVER ()", "0")
+    # Numbering records would take one thread; the place in the Parquet says the same. A transformer wants the number.
+    number = "NULL" if schema.python is None else "row_number() OVER ()"
+    rows = rules.judged(schema, source, positions, number, "0")
+    proved = f"CASE WHEN {rules.good(schema)} THEN true ELSE error({rules.text(NOT_GOOD)}) END"
+    typed = f"{rows} SELECT {rules.typed_rows(schema)} FROM judged WHERE {proved}"
     try:
-        return _write(connection, schema, f"{rows} SELECT {rules.typed_rows(schema, row)} FROM judged", parquet)
+        return _write(connection, schema, typed, parquet, numbered=schema.python is not None)
     except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException):
         parquet.unlink(missing_ok=True)
         return None
@@ -149,7 +152,7 @@ def write_good(
     rows = _judged(schema, file, limits)
     good = f"{rows} SELECT {rules.typed_rows(schema)} FROM judged WHERE {rules.good(schema)}"
     try:
-        return _write(connection, schema, good, parquet)
+        return _write(connection, schema, good, parquet, numbered=True)
     except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException) as error:
         parquet.unlink(missing_ok=True)
         if not schema.derived and schema.python is None:
@@ -164,12 +167,16 @@ def _judged(schema: Schema, file: Canonical, limits: Limits) -> str:
     return rules.judged(schema, source, file.positions, "CAST(_row AS BIGINT)", "CAST(_line AS BIGINT)")
 
 
-def _write(connection: duckdb.DuckDBPyConnection, schema: Schema, typed: str, parquet: Path) -> int:
-    """Typed rows to the table's columns to Parquet. :returns: the number of rows."""
+def _write(connection: duckdb.DuckDBPyConnection, schema: Schema, typed: str, parquet: Path, *, numbered: bool) -> int:
+    """Typed rows to the table's columns to Parquet.
+
+    :param numbered: with ``_row``; without it every record is there, and its place is its number.
+    :returns: the number of rows.
+    """
     parquet.unlink(missing_ok=True)
     into = f"TO {rules.text(str(parquet))} {PARQUET}"
     if schema.python is None:
-        select = f"SELECT {rules.table_rows(schema)} FROM ({typed})"
+        select = f"SELECT {rules.table_rows(schema, numbered=numbered)} FROM ({typed})"
     else:
         connection.execute(f"CREATE TEMP TABLE checked AS SELECT {rules.table_rows(schema)} FROM ({typed})")
         select = _transformed(connection, schema)

@@ -21,8 +21,8 @@ class Limits:
     problems: int = 100  # kept; all are counted
     depth: int = 64  # of JSON
     digits: int = 40  # of a number in JSON
-    memory: str = "256MB"  # DuckDB's own; the rest of the process comes on top
-    threads: int = 1
+    memory: str = "384MB"  # DuckDB's own; with less, two threads cannot write a Parquet in order
+    threads: int = 2
     temporary: str | None = None  # folder for work files; None: beside the Parquet file
 
     @classmethod

@@ -172,17 +172,17 @@ def good(schema: Schema) -> str:
     return " AND ".join(f"r{n} IS NULL" for n in range(len(schema.columns)))
 
 
-def typed_rows(schema: Schema, row: str = "_row") -> str:
+def typed_rows(schema: Schema) -> str:
     """SELECT list over ``judged``: the typed columns by their names in the file."""
     columns = [f"t{n} AS {quoted(column.name)}" for n, column in enumerate(schema.columns)]
-    return ", ".join([f"{row} AS _row", *columns])
+    return ", ".join(["_row", *columns])
 
 
-def table_rows(schema: Schema) -> str:
-    """SELECT list over typed rows: the table's columns, derived ones computed."""
+def table_rows(schema: Schema, *, numbered: bool = True) -> str:
+    """SELECT list over typed rows: the table's columns, derived ones computed; with or without ``_row``."""
     own = [f"{quoted(column.name)} AS {quoted(column.output)}" for column in schema.columns]
     derived = [f"CAST(({one.sql or 'NULL'}) AS {one.type.sql}) AS {quoted(one.name)}" for one in schema.derived]
-    return ", ".join(["_row", *own, *derived])
+    return ", ".join([*(["_row"] if numbered else []), *own, *derived])
 
 
 def problems_of(schema: Schema) -> str:

@@ -23,7 +23,8 @@ from conch_pipe.crashpoints import crashpoint
 from conch_pipe.errors import Code, PipeError
 
 LEDGER = "_uploads"
-# Added to the columns of the Parquet file (which brings _row), after them.
+ROW = "_row"  # the number of a record in its file
+# Added to the columns of the Parquet file, after them.
 OURS = (("_upload_id", "UUID"), ("_loaded_at", "TIMESTAMP"), ("_organisation", "VARCHAR"))
 POLL_S = 0.02
 
@@ -101,6 +102,8 @@ def _start(arguments: dict[str, Any]) -> duckdb.DuckDBPyConnection:
             "threads": arguments.get("threads", 2),
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
+            # Rows carry their number. In order, two threads wait for each other: 1.1 s for 1 M rows in place of 0.35.
+            "preserve_insertion_order": False,
         }
     )
 
@@ -130,11 +133,12 @@ def _load(connection: duckdb.DuckDBPyConnection, arguments: dict[str, Any]) -> i
     if loaded is not None:
         connection.rollback()
         return int(loaded[0])
-    _prepare_table(connection, arguments["table"], arguments["parquet"])
+    source, columns = _described(connection, arguments["parquet"])
+    _prepare_table(connection, arguments["table"], columns)
     inserted = connection.execute(
         f"INSERT INTO {quoted(arguments['table'])} BY NAME SELECT *, ?::UUID AS _upload_id, ?::TIMESTAMP AS _loaded_at,"  # noqa: S608 - quoted
-        " ? AS _organisation FROM read_parquet(?)",
-        [arguments["upload_id"], _naive(arguments), arguments["organisation"], arguments["parquet"]],
+        f" ? AS _organisation FROM ({source})",
+        [arguments["upload_id"], _naive(arguments), arguments["organisation"]],
     ).fetchone()
     rows = int(inserted[0]) if inserted else 0
     crashpoint("P6")
@@ -161,10 +165,25 @@ def _load(connection: duckdb.DuckDBPyConnection, arguments: dict[str, Any]) -> i
     return rows
 
 
-def _prepare_table(connection: duckdb.DuckDBPyConnection, table: str, parquet: str) -> None:
+def _described(connection: duckdb.DuckDBPyConnection, parquet: str) -> tuple[str, dict[str, str]]:
+    """A SELECT of the rows with ``_row``, and its columns with their types.
+
+    Without a ``_row`` of its own a Parquet has every record of the file, and the place of a row is its number.
+    """
+    path = "'" + parquet.replace("'", "''") + "'"
+    source = f"SELECT * FROM read_parquet({path})"  # noqa: S608 - quoted
+    columns = {column: type_ for column, type_, *_ in connection.execute(f"DESCRIBE {source}").fetchall()}
+    if ROW not in columns:
+        source = (
+            f"SELECT file_row_number + 1 AS {ROW}, * EXCLUDE (file_row_number) "  # noqa: S608 - quoted
+            f"FROM read_parquet({path}, file_row_number = true)"
+        )
+        columns = {ROW: "BIGINT", **columns}
+    return source, columns
+
+
+def _prepare_table(connection: duckdb.DuckDBPyConnection, table: str, wanted: dict[str, str]) -> None:
     """Create the table, or add the columns it lacks. What a schema no longer has stays, and is NULL in new rows."""
-    described = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [parquet]).fetchall()
-    wanted = {column: type_ for column, type_, *_ in described}
     taken = sorted({name for name, _ in OURS} & {column.lower() for column in wanted})
     if taken or table.lower() == LEDGER:
         raise PipeError(Code.FAILED, "the schema uses a name that the warehouse needs", f"{table}: {taken}")

@@ -63,6 +63,16 @@ class WarehouseContract:
     def test_it_provides_the_interface(self, warehouse):
         assert verifyObject(IWarehouse, warehouse)
 
+    def test_rows_without_a_number_are_numbered_by_their_place(self, warehouse, ask, parquet):
+        """What validation writes of a file in which every record is good."""
+        rows = parquet("SELECT 'n' || i AS name FROM range(300000) t(i)")
+
+        assert result(warehouse.load(SCHEMA, an_upload(), rows)) == 300_000
+
+        assert ask("SELECT count(*) FILTER (name <> 'n' || (_row - 1)), min(_row), max(_row) FROM shifts") == [
+            (0, 1, 300_000)
+        ]
+
     def test_rows_arrive_as_they_were_validated_with_where_they_came_from(self, warehouse, ask, parquet):
         upload = an_upload()
 

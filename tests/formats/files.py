@@ -84,10 +84,17 @@ def judge(folder: Path, data: bytes | str, wanted: Schema | None = None, name: s
 
 
 def rows(folder: Path, columns: str = "*") -> list[tuple]:
-    """The rows written by :func:`judge`; times as text, because fetching them needs pytz."""
+    """The rows written by :func:`judge`; times as text, because fetching them needs pytz.
+
+    As the warehouse does: without ``_row`` the place of a row is its number.
+    """
+    source = f"SELECT * FROM read_parquet('{folder}/rows.parquet')"
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        return connection.execute(f"SELECT {columns} FROM read_parquet('{folder}/rows.parquet')").fetchall()
+        if "_row" not in [column for column, *_ in connection.execute(f"DESCRIBE {source}").fetchall()]:
+            place = f"read_parquet('{folder}/rows.parquet', file_row_number = true)"
+            source = f"SELECT file_row_number + 1 AS _row, * EXCLUDE (file_row_number) FROM {place}"
+        return connection.execute(f"SELECT {columns} FROM ({source})").fetchall()
 
 
 def told(verdict: Verdict) -> list[str]:

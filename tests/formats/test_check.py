@@ -157,10 +157,11 @@ def test_verdicts_do_not_depend_on_threads(threads, tmp_path):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_record_numbers_of_a_good_file_follow_the_file(threads, tmp_path):
-    """Rows of a file read in parallel come in the file's order."""
-    data = "id,note\n" + "".join(f"{n},{'x' * (n % 20)}\n" for n in range(1, 200_001))
+    """Rows of a file read in parallel, in several blocks of 8 MiB, come in the file's order."""
+    data = "id,note\n" + "".join(f"{n},{'x' * (80 + n % 20)}\n" for n in range(1, 200_001))
 
-    assert judge(tmp_path, data, threads=threads).rows == 200_000
+    wide = schema('[columns.id]\ntype = "integer"\n[columns.note]\ntype = "text"')
+    assert judge(tmp_path, data, wide, threads=threads).rows == 200_000
     assert rows(tmp_path, "count(*)")[0] == (200_000,)
     assert rows(tmp_path, "count(*) FILTER (_row <> id)")[0] == (0,)
 
