@@ -24,7 +24,7 @@ def warehouse() -> None:
     """The analytics database: the rows that files became.
 
     \b
-    conch-pipe warehouse query "SELECT count(*) FROM org_shifts"
+    conch-pipe warehouse query "SELECT count(*) FROM orgShifts"
     conch-pipe warehouse query "SELECT * FROM _uploads ORDER BY loaded_at DESC LIMIT 10"
     """
 
@@ -49,8 +49,8 @@ def run_query(session: Session, sql: str, limit: int | None, wait_s: float) -> N
     Rows carry _upload_id and _row, the number of the record in the file; the table _uploads has one row for each file.
 
     \b
-    conch-pipe warehouse query "SELECT store_id, sum(minutes) FROM org_shifts GROUP BY ALL"
-    conch-pipe warehouse query "SELECT * FROM org_transactions" --json > rows.json
+    conch-pipe warehouse query "SELECT store_id, sum(minutes) FROM orgShifts GROUP BY ALL"
+    conch-pipe warehouse query "SELECT * FROM orgTransactions" --json > rows.json
     """
     most = limit or (None if session.out.as_json else SHOWN)
     columns, rows = query(session, sql, limit=most, wait_s=wait_s)

@@ -120,7 +120,9 @@ def _candidates(column: Column, random: Random) -> Iterable[str]:
     if kind == "text":
         codes = [f"{column.name[0].upper()}{random.randrange(10**6):06d}" for _ in range(POOL - len(TEXTS))]
         most = column.max_length or 100
-        return [*TEXTS, *codes, *(code[:most] for code in codes[:5]), "x" * most]
+        # What must be there is a code as a rule: a store, a receipt. The odd texts go where anything may stand.
+        odd = () if column.expected else (*TEXTS, "x" * most)
+        return [*odd, *(code[:most] for code in codes)]
     if kind == "enum":
         return column.values
     if kind == "boolean":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.bench.measure import figure, table
 from tests.bench.servers import SCHEMA, Ours, running
-from tests.live.material import TABLES, large_csv
+from tests.live.material import large_csv
 
 ROWS = 1_000_000
 
@@ -32,7 +32,7 @@ def run(folder: Path, rounds: int = 5) -> str:
             waits.append(took)
             rates.append(rows / took)
             own.append(rows * (local.stat().st_size / rows) / took / 1e6)
-        [counted] = ours.service.query(f"SELECT count(*) AS n FROM {TABLES[SCHEMA]}")
+        [counted] = ours.service.query(f"SELECT count(*) AS n FROM {SCHEMA}")
         assert counted["n"] == rows * rounds
         size = local.stat().st_size
     heads = ["rows", "bytes", "CLOSE to COMPLETED, s", "validated and loaded rows/s", "MB/s"]

@@ -33,7 +33,7 @@ def test_schemas_are_listed_with_who_may_use_them(installed):
 
     assert set(listed) == {"orgShifts", "orgTransactionDetail", "orgTransactions"}
     assert listed["orgShifts"]["organisations"] == ["acme"]
-    assert listed["orgShifts"]["table"] == "org_shifts"
+    assert listed["orgShifts"]["table"] == "orgShifts"
     assert "orgTransactions" in installed.run("schema", "list").out
 
 

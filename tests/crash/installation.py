@@ -125,7 +125,7 @@ class Installation(Service):
         :param transformer: the text of a module with ``transform(relation)``.
         :returns: the program that runs twistd so that the function is found.
         """
-        text = (self.state / "schemas" / f"{SCHEMA}.toml").read_text().replace('"org_shifts"', f'"{name}"')
+        text = (self.state / "schemas" / f"{SCHEMA}.toml").read_text()
         (self.state / "schemas" / f"{name}.toml").write_text(f'{text}\n[transform]\npython = "{name}_:transform"\n')
         (self.folder / f"{name}_.py").write_text(transformer)
         self.command("schema", "enable", self.login.organisation, name)

@@ -52,7 +52,7 @@ def test_a_backup_of_the_running_service_is_restored_with_records_rows_and_login
         second.start()
 
         assert second.uploads() == loaded.uploads()
-        for sql in ('SELECT * FROM "_uploads" ORDER BY ALL', "SELECT * FROM org_shifts ORDER BY _upload_id, _row"):
+        for sql in ('SELECT * FROM "_uploads" ORDER BY ALL', "SELECT * FROM orgShifts ORDER BY _upload_id, _row"):
             assert second.query(sql) == loaded.query(sql)
         found = json.loads(second.command("check", "--live", "--json"))  # puts one more file into the copied tables
         assert found["ok"]

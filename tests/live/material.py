@@ -58,7 +58,6 @@ SHIFT_ROWS = [
         "published": False, "minutes": 240,
     },
 ]  # fmt: skip
-TABLES = {"orgTransactions": "org_transactions", "orgShifts": "org_shifts"}
 SYSTEM_COLUMNS = {"_upload_id", "_row", "_loaded_at", "_organisation"}
 
 LARGE_BYTES = 30_000_000

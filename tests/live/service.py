@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.live.clients.base import Target
-from tests.live.material import TABLES
 
 BIN = Path(sys.executable).parent
 READY_S = 30
@@ -196,7 +195,7 @@ class Service:
         """Warehouse rows by upload id, in the file's order."""
         wanted = list(upload_ids)
         quoted = ", ".join(f"'{upload_id}'" for upload_id in wanted)
-        found = self.query(f'SELECT * FROM "{TABLES[schema]}" WHERE _upload_id IN ({quoted}) ORDER BY _upload_id, _row')
+        found = self.query(f'SELECT * FROM "{schema}" WHERE _upload_id IN ({quoted}) ORDER BY _upload_id, _row')
         return {one: [row for row in found if str(row["_upload_id"]) == one] for one in wanted}
 
     def _given_out(self, made: Mapping[str, Any]) -> Login:

@@ -101,7 +101,7 @@ def test_a_service_told_to_stop_lets_a_running_put_finish(fresh_service, long_fi
     upload = service.verdicts("drained.csv")["drained.csv"]
     assert upload["state"] == "COMPLETED", upload
     assert upload["sha256"] == hashlib.sha256(long_file.read_bytes()).hexdigest()
-    [counted] = service.query("SELECT count(*) AS n, count(DISTINCT _row) AS r FROM org_transactions")
+    [counted] = service.query("SELECT count(*) AS n, count(DISTINCT _row) AS r FROM orgTransactions")
     assert counted == {"n": upload["rows"], "r": upload["rows"]}
     assert service.named("late.csv") == []
 
@@ -138,5 +138,5 @@ def test_a_put_again_after_a_client_was_killed_at_the_end_is_there_once(fresh_se
 
     assert again.status == 0, again
     upload = service.verdicts(name)[name]
-    [counted] = service.query("SELECT count(*) AS n FROM org_transactions")
+    [counted] = service.query("SELECT count(*) AS n FROM orgTransactions")
     assert counted["n"] == upload["rows"] == files.large_rows
