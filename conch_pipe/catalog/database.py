@@ -1,8 +1,8 @@
 """Connections to the catalog's database, and the one thread that writes.
 
-Writes queue for a single thread, which runs everything waiting in one transaction, each in its own savepoint, and
-commits once: sessions that close files at the same time share an fsync. Reads run in a few other threads. Knows no
-table; the query modules are plain functions that get a connection.
+Writes queue for a single thread, which runs everything waiting in one transaction and commits once: sessions that
+close files at the same time share an fsync. Each has its own savepoint, but for the first: the transaction is its
+own. Reads run in a few other threads. Knows no table; the query modules are plain functions that get a connection.
 
 A function given to ``read`` or ``write`` runs in another thread: it gets all it needs as arguments and returns
 plain values.
@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, RootTransaction
 from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred, execute, fail, succeed
 from twisted.python.failure import Failure
@@ -47,6 +47,20 @@ class _Broken(Exception):
     """The whole transaction is gone, not only one savepoint (SQLite rolls back on a full disk)."""
 
 
+def _first(transaction: RootTransaction, call: Callable[[Connection], T]) -> T:
+    """Run a function in a transaction that holds nothing else yet: one that fails ends it, and nobody else loses."""
+    try:
+        return call(transaction.connection)
+    except BaseException as error:
+        try:
+            transaction.rollback()
+        except DBAPIError as gone:
+            raise _Broken from (error if isinstance(error, DBAPIError) else gone)
+        if isinstance(error, DBAPIError):
+            raise explain(error) from error
+        raise
+
+
 def _in_savepoint(connection: Connection, call: Callable[[Connection], T]) -> T:
     try:
         savepoint = connection.begin_nested()
@@ -76,12 +90,19 @@ def run_together(engine: Engine, calls: Iterator[Callable[[Connection], Any]]) -
     results: list[Deferred[Any]] = []
     try:
         with engine.connect().execution_options(writes=True) as connection:
-            transaction = connection.begin()
+            transaction, empty = connection.begin(), True
             for call in calls:
-                results.append(execute(_in_savepoint, connection, call))
+                if empty:
+                    results.append(execute(_first, transaction, call))
+                else:
+                    results.append(execute(_in_savepoint, connection, call))
                 if isinstance(results[-1].result, Failure) and results[-1].result.check(_Broken):
                     connection.invalidate()
                     return _all_failed(results, calls, explain(results[-1].result.value.__cause__))
+                if transaction.is_active:
+                    empty = False
+                else:
+                    transaction = connection.begin()
             try:
                 transaction.commit()
             except DBAPIError as error:

@@ -19,16 +19,17 @@ KIND = "ingest"
 def accept(connection: Connection, upload: Upload, job: Job, same_within_s: float) -> Upload:
     """See :class:`conch_pipe.interfaces.IUploads`."""
     crashpoint("C5a")
-    recorded = uploads.get(connection, upload.id)
-    if recorded is None and same_within_s > 0:
-        recorded = uploads.same_bytes(connection, upload, same_within_s)
+    if same_within_s > 0:
+        recorded = uploads.same(connection, upload, same_within_s)
+    else:
+        recorded = uploads.get(connection, upload.id)
     if recorded is not None:
         return recorded
-    uploads.add(connection, upload)
+    added = uploads.add(connection, upload)
     crashpoint("C5b")
     jobs.add(connection, job, upload.received_at)
     crashpoint("C5c")
-    return uploads.existing(connection, upload.id)
+    return added
 
 
 def claim(connection: Connection, kinds: Iterable[str], limit: int, lease_s: float, at: datetime) -> list[Job]:

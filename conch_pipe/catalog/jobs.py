@@ -25,24 +25,25 @@ class Backlog:
     oldest_at: datetime  # when the oldest of them was made
 
 
-def add(connection: Connection, job: Job, at: datetime) -> int:
-    """Store a new job. :returns: its id."""
-    added = connection.execute(
-        insert(jobs)
-        .values(
-            kind=job.kind,
-            subject=job.subject,
-            payload=dict(job.payload),
-            created_at=at,
-            due_at=job.due_at,
-            claims=0,
-            failures=0,
-            fence=0,
-            reason="",
-        )
-        .returning(jobs.c.id)
+_ADD = insert(jobs)
+
+
+def add(connection: Connection, job: Job, at: datetime) -> None:
+    """Store a new job."""
+    connection.execute(
+        _ADD,
+        {
+            "kind": job.kind,
+            "subject": job.subject,
+            "payload": dict(job.payload),
+            "created_at": at,
+            "due_at": job.due_at,
+            "claims": 0,
+            "failures": 0,
+            "fence": 0,
+            "reason": "",
+        },
     )
-    return added.scalar_one()
 
 
 def claim(connection: Connection, kinds: Iterable[str], limit: int, lease_s: float, at: datetime) -> list[Job]:

@@ -6,12 +6,12 @@ The only place where an upload's state changes: every move is one UPDATE whose W
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, Select, and_, bindparam, delete, func, insert, or_, select, update
 
 from conch_pipe.catalog.tables import problems, uploads
 from conch_pipe.errors import Code, PipeError
@@ -28,6 +28,29 @@ _FROM = {
 _SETTLED = {"rows", "rejected", "problem", "problem_count", "finished_at", "seconds", "expected_rows"}
 _COLUMNS = [field.name for field in fields(Upload)]
 
+# Statements every upload needs are made once: building one and looking its text up cost more than running it.
+_ADD = insert(uploads)
+_GET = select(uploads).where(uploads.c.id == bindparam("upload_id"))
+_IS_IT = uploads.c.id == bindparam("upload_id")
+_SAME = (
+    select(uploads)
+    .where(
+        or_(
+            _IS_IT,
+            and_(
+                uploads.c.client_id == bindparam("client"),
+                uploads.c.schema == bindparam("schema"),
+                uploads.c.name == bindparam("name"),
+                uploads.c.received_at >= bindparam("since"),
+                uploads.c.sha256 == bindparam("sha256"),
+                uploads.c.state != State.FAILED.value,
+            ),
+        )
+    )
+    .order_by(_IS_IT.desc(), uploads.c.received_at.desc(), uploads.c.id.desc())
+    .limit(1)
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
@@ -43,29 +66,31 @@ class Filter:
     limit: int = 100  # the newest so many
 
 
-def add(connection: Connection, upload: Upload) -> None:
-    """Store a new record, PENDING whatever it says."""
+def add(connection: Connection, upload: Upload) -> Upload:
+    """Store a new record. :returns: it as it is stored: PENDING whatever it said."""
     values = {name: getattr(upload, name) for name in _COLUMNS}
     values |= {"state": State.PENDING.value, "seconds": dict(upload.seconds)}
-    connection.execute(insert(uploads).values(values))
+    connection.execute(_ADD, values)
+    return replace(upload, state=State.PENDING, seconds=values["seconds"])
 
 
-def same_bytes(connection: Connection, upload: Upload, within_s: float) -> Upload | None:
-    """Ruling 5: the upload in which the client sent the very same file a short time ago, unless that FAILED."""
-    return _first(
-        connection,
-        uploads.c.client_id == upload.client_id,
-        uploads.c.schema == upload.schema,
-        uploads.c.name == upload.name,
-        uploads.c.sha256 == upload.sha256,
-        uploads.c.state != State.FAILED.value,
-        uploads.c.received_at >= upload.received_at - timedelta(seconds=within_s),
-    )
+def same(connection: Connection, upload: Upload, within_s: float) -> Upload | None:
+    """The upload of that id, or else, by ruling 5, the one in which the client sent the very same file a short time
+    ago, unless that FAILED. Asked together: it is asked of every file."""
+    values = {
+        "upload_id": upload.id,
+        "client": upload.client_id,
+        "schema": upload.schema,
+        "name": upload.name,
+        "sha256": upload.sha256,
+        "since": upload.received_at - timedelta(seconds=within_s),
+    }
+    return _one(connection, _SAME, values)
 
 
 def get(connection: Connection, upload_id: UUID) -> Upload | None:
     """One upload by its id."""
-    return _first(connection, uploads.c.id == upload_id)
+    return _one(connection, _GET, {"upload_id": upload_id})
 
 
 def existing(connection: Connection, upload_id: UUID) -> Upload:
@@ -236,7 +261,11 @@ def remove(connection: Connection, upload_ids: Sequence[UUID]) -> None:
 
 def _first(connection: Connection, *conditions: Any) -> Upload | None:
     query = select(uploads).where(*conditions).order_by(uploads.c.received_at.desc(), uploads.c.id.desc()).limit(1)
-    row = connection.execute(query).mappings().one_or_none()
+    return _one(connection, query, {})
+
+
+def _one(connection: Connection, query: Select[Any], values: Mapping[str, Any]) -> Upload | None:
+    row = connection.execute(query, values).mappings().one_or_none()
     return None if row is None else _upload(row)
 
 

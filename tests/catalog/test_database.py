@@ -5,13 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import pytest
 from sqlalchemy import event, text
 from sqlalchemy.engine import Engine
 from twisted.internet.defer import DeferredList
+from twisted.python.failure import Failure
 
 from conch_pipe.catalog import Database, DirectDatabase
+from conch_pipe.catalog.database import run_together
+from conch_pipe.catalog.engine import make_engine
+from conch_pipe.catalog.versions import bring_up_to_date
 from conch_pipe.errors import Code, PipeError
 from tests.catalog.conftest import Pump
 from tests.conftest import CANARY
@@ -99,6 +104,27 @@ def test_a_write_that_fails_undoes_only_itself(database, pump, commits):
     assert (a, refused.value.code, twice.value.code, c) == ("a", Code.CONFLICT, Code.FAILED, "c")
     assert len(commits) == 1
     assert pump.result(database.read(names)) == ["a", "c"]
+
+
+def test_the_first_of_a_group_that_fails_takes_nobody_with_it(tmp_path):
+    """It has no savepoint: the transaction that it ends holds nothing else, and the others get another."""
+    engine = make_engine(f"sqlite:///{tmp_path}/catalog.sqlite", 0.1)
+    bring_up_to_date(engine)
+    works = [(add_and_raise, "a"), (add_and_raise, "b"), (add, "c"), (add_and_raise, "d"), (add, "c"), (add, "e")]
+
+    told = run_together(engine, (partial(_swapped, function, name) for function, name in works))
+
+    codes = [one.result.value.code if isinstance(one.result, Failure) else one.result for one in told]
+    for one in told:
+        one.addErrback(lambda _: None)
+    assert codes == [Code.CONFLICT, Code.CONFLICT, "c", Code.CONFLICT, Code.FAILED, "e"]
+    with engine.connect() as connection:
+        assert names(connection) == ["c", "e"]
+    engine.dispose()
+
+
+def _swapped(function, name, connection):
+    return function(connection, name)
 
 
 def test_a_commit_that_fails_leaves_its_whole_group_in_doubt(database, pump):

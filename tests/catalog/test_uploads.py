@@ -37,6 +37,19 @@ def test_accept_may_be_called_again_with_the_same_id(bench):
     assert bench.result(bench.jobs.waiting()) == {"ingest": 1}
 
 
+def test_the_same_id_counts_more_than_the_same_bytes(bench):
+    """The first one failed, its bytes were sent again, and only then is the first asked for once more."""
+    first = bench.accept()
+    bench.settle(bench.claim()[0], Outcome(done=True, upload={"state": State.FAILED, "problem": "no rows"}))
+    bench.clock.advance(1)
+    second = bench.accept(same_within_s=DAY)
+
+    again = bench.accept(first, same_within_s=DAY)
+
+    assert (again.id, again.state) == (first.id, State.FAILED)
+    assert bench.accept(same_within_s=DAY).id == second.id
+
+
 def test_the_same_bytes_within_a_day_are_the_same_upload(bench):
     first = bench.accept()
     bench.clock.advance(DAY)
