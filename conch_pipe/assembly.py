@@ -64,16 +64,22 @@ def open_warehouse(settings: Settings, workers: IWorkers, clock: IReactorTime) -
 
 
 def load_host_keys(settings: Settings) -> list[Key]:
-    """:raises Mistakes: every key that cannot be used, with its reason."""
-    keys, mistakes = [], []
+    """:raises Mistakes: every key that cannot be used, with its reason, also a second one of a kind."""
+    keys: dict[str, Key] = {}  # by kind
+    mistakes = []
     for path in settings.ssh.host_keys:
         try:
-            keys.append(hostkeys.load(path))
+            key = hostkeys.load(path)
         except hostkeys.HostKeyError as error:
             mistakes.append(str(error))
+            continue
+        # The transport offers one key of a kind (PutFactory.privateKeys): another one would be hidden or hide it.
+        if key.type() in keys:
+            mistakes.append(hostkeys.second_of_its_kind(path, key))
+        keys[key.type()] = key
     if mistakes:
         raise Mistakes("host keys", mistakes)
-    return keys
+    return list(keys.values())
 
 
 def assemble(settings: Settings, reactor: Any) -> Gateway:

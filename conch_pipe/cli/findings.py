@@ -50,7 +50,7 @@ def _settings(session: Session) -> Iterator[Finding]:
 
 
 def _keys(session: Session) -> Iterator[Finding]:
-    from conch_pipe.ssh.hostkeys import HostKeyError, fingerprint, load
+    from conch_pipe.ssh.hostkeys import HostKeyError, fingerprint, load, second_of_its_kind
 
     kinds = set()
     for path in session.settings.ssh.host_keys:
@@ -60,7 +60,7 @@ def _keys(session: Session) -> Iterator[Finding]:
             yield Finding("host key", FAIL, str(error))
             continue
         if key.type() in kinds:
-            yield Finding("host key", WARN, f"{path.name}: a second {key.type()} key; only the last of a kind is used")
+            yield Finding("host key", FAIL, second_of_its_kind(path, key))
         kinds.add(key.type())
         if key.type() == "RSA" and key.size() < 3072:
             yield Finding("host key", WARN, f"{path}: {key.size()} bits; 3072 are usual today")

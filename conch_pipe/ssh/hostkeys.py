@@ -85,6 +85,11 @@ def load(path: Path) -> Key:
     return Key(key)
 
 
+def second_of_its_kind(path: Path, key: Key) -> str:
+    """What is wrong with a key when another of its kind is in use as well."""
+    return f"{path}: a second {key.type()} key; one of each kind can be used"
+
+
 def fingerprint(key: Key) -> str:
     """``SHA256:…`` as ssh and ssh-keygen show it."""
     return "SHA256:" + key.fingerprint(FingerprintFormats.SHA256_BASE64).rstrip("=")

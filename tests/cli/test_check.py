@@ -62,7 +62,7 @@ def test_two_host_keys_of_a_kind_are_not_passed_over(installed, monkeypatch):
     generate(keys / "new", "ed25519")
     monkeypatch.setenv("PIPE_SFTP_SSH__HOST_KEYS", f"{keys}/ssh_host_ed25519_key,{keys}/new")
 
-    assert "new: a second Ed25519 key; only the last" in found(installed.json("check"), "warn")
+    assert "new: a second Ed25519 key; one of each kind" in found(installed.json("check", status=1), "fail")
 
 
 def test_what_another_user_may_not_see_is_a_finding_and_not_the_end(installed, monkeypatch):
