@@ -95,6 +95,7 @@ class Runner(Service):
         self._waits: Counter[int] = Counter()  # job id → times in a row it found something busy
         self._claiming: Deferred[None] | None = None
         self._again = False
+        self._trouble = ""  # with the queue, as last told: not again until it changes
         self._poll = LoopingCall(self.nudge)
         self._poll.clock = clock
 
@@ -142,12 +143,23 @@ class Runner(Service):
             try:
                 jobs = await self.jobs.claim(tuple(self.chains), room, self.lease_s)
             except PipeError as error:
-                self._log.warn(
-                    "the queue cannot be read, next look in {poll_s} s: {error}", poll_s=self.poll_s, error=error
-                )
+                self._tell_trouble(str(error))
                 return
+            self._tell_trouble("")
             for job in jobs:
                 self._begin(job)
+
+    def _tell_trouble(self, trouble: str) -> None:
+        """:param trouble: why the queue cannot be read; empty: it can."""
+        if trouble == self._trouble:
+            return
+        self._trouble = trouble
+        if trouble:
+            self._log.warn(
+                "the queue cannot be read, looking every {poll_s} s: {error}", poll_s=self.poll_s, error=trouble
+            )
+        else:
+            self._log.info("the queue can be read again")
 
     def _begin(self, job: Job) -> None:
         task = _Task(job, self.chains[job.kind], self.clock.seconds(), released=not self.running)

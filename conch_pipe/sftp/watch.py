@@ -32,6 +32,7 @@ class Watch:
         self._credentials: Any = credentials
         self._events = events
         self._looks = 0
+        self._trouble = ""  # with the catalog, as last told: not again until it changes
         self._loop = LoopingCall(lambda: Deferred.fromCoroutine(self.look()))
         self._loop.clock = clock
 
@@ -60,11 +61,26 @@ class Watch:
         try:
             active = await self._credentials.active(here)
         except PipeError as error:
-            self._log.warn("revocations could not be looked up: {problem}", problem=str(error))
+            self._tell_trouble(str(error))
             return
+        self._tell_trouble("")
         for credential in active.values():
             self._visits.refresh(credential)
         for client_id in set(here) - set(active):
             ended = self._visits.end(client_id, "your credential was revoked")
             if ended:
                 self._events.note(events.CREDENTIAL_REVOKED, client_id=client_id, sessions=ended)
+
+    def _tell_trouble(self, trouble: str) -> None:
+        """:param trouble: why the catalog did not answer; empty: it did."""
+        if trouble == self._trouble:
+            return
+        self._trouble = trouble
+        if trouble:
+            self._log.warn(
+                "revocations cannot be looked up, trying every {every_s:.0f} s: {problem}",
+                every_s=EVERY_S,
+                problem=trouble,
+            )
+        else:
+            self._log.info("revocations can be looked up again")

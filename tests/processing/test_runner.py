@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 
 from conch_pipe.errors import Code, PipeError, WorkerDied
 from conch_pipe.model import Job, Outcome, State, utc
@@ -374,6 +375,22 @@ def test_a_catalog_that_is_down_is_asked_again(bench):
     bench.advance(1)
 
     assert bench.catalog.ended == {1: "done"}
+
+
+def test_an_outage_of_the_catalog_is_told_when_it_begins_changes_and_ends(bench):
+    """A line for each look would fill the disk that the catalog waits for."""
+    with capturedLogs() as logged:
+        bench.runner.startService()
+        for down in (BUSY, PipeError(Code.NO_SPACE, "disk full"), None):
+            bench.catalog.down = down
+            bench.advance(100)
+
+    told = [formatEvent(event) for event in logged if "queue" in formatEvent(event)]
+    assert [line.rpartition(": ")[2] for line in told] == [
+        "in use elsewhere",
+        "disk full",
+        "the queue can be read again",
+    ]
 
 
 def test_a_bug_in_the_catalog_is_logged_and_does_not_stop_the_looks(bench, logged_errors):

@@ -11,6 +11,7 @@ from twisted.conch.ssh.keys import Key
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 
 from conch_pipe import events
 from conch_pipe.errors import Code, PipeError
@@ -222,6 +223,21 @@ def test_a_catalog_that_cannot_be_asked_ends_nobodys_session_and_the_watch_goes_
     house.pass_time(5)
 
     assert client.lost
+
+
+def test_an_outage_of_the_catalog_is_told_when_it_begins_and_ends(house):
+    """A line for each look would fill the disk that the catalog waits for."""
+    house.connect()
+    with capturedLogs() as logged:
+        for broken in (PipeError(Code.BUSY, "the catalog is busy"), None):
+            house.credentials.broken = broken
+            house.pass_time(60)
+
+    told = [formatEvent(event) for event in logged if "revocations" in formatEvent(event)]
+    assert told == [
+        "revocations cannot be looked up, trying every 2 s: the catalog is busy",
+        "revocations can be looked up again",
+    ]
 
 
 def test_a_watch_that_fails_begins_again(house, logged_errors):
