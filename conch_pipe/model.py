@@ -10,10 +10,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from twisted.internet.interfaces import IReactorTime
+if TYPE_CHECKING:
+    # A worker process uses these values and should not load Twisted for them (12 MB, 35 ms).
+    from twisted.internet.interfaces import IReactorTime
 
 
 def utc(clock: IReactorTime) -> datetime:

@@ -1,6 +1,4 @@
-"""Loaders into the analytics database."""
+"""Loaders into the analytics database.
 
-from conch_pipe.warehouse.duckdb_file import DuckDBWarehouse
-from conch_pipe.warehouse.reading import query
-
-__all__ = ["DuckDBWarehouse", "query"]
+Exports nothing: the loader's worker imports this, and should not load Twisted with it.
+"""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 PACKAGE = Path(__file__).parents[2] / "conch_pipe"
 CORE = {"model", "errors", "interfaces", "events", "settings", "crashpoints", "jsonlog", "presence"}
@@ -76,3 +80,15 @@ def test_no_module_but_the_programs_takes_the_reactor_at_import():
     ]
 
     assert set(takers) <= {"tap.py"}
+
+
+@pytest.mark.parametrize(
+    "module", ["conch_pipe.processing.child", "conch_pipe.formats.check", "conch_pipe.warehouse.duckdb_loader"]
+)
+def test_a_worker_process_does_not_load_twisted(module):
+    """Each worker would pay for it at every start, and no function in it can use it."""
+    program = f"import sys, {module}; print(*sorted({{'twisted', 'zope.interface'}} & set(sys.modules)))"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == []

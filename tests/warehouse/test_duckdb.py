@@ -17,7 +17,8 @@ from zope.interface import implementer
 
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.interfaces import IWorkers
-from conch_pipe.warehouse import DuckDBWarehouse, query
+from conch_pipe.warehouse.duckdb_file import DuckDBWarehouse
+from conch_pipe.warehouse.reading import query
 from tests.contracts.objects import result
 from tests.contracts.warehouse import ROWS, SCHEMA, WarehouseContract, an_upload
 
