@@ -30,7 +30,7 @@ from conch_pipe.formats.schema import SchemaBook
 from conch_pipe.intake.intake import Intake
 from conch_pipe.intake.intake import Limits as IntakeLimits
 from conch_pipe.intake.temporary_names import OFF, TemporaryNames
-from conch_pipe.interfaces import IObjects, IWarehouse, IWorkers
+from conch_pipe.interfaces import IJobs, IObjects, IWarehouse, IWorkers
 from conch_pipe.model import utc
 from conch_pipe.objects.folder import FolderObjects
 from conch_pipe.presence import Presence
@@ -187,6 +187,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
         database=database,
         schemas=schemas,
         intake=intake,
+        jobs=catalog.jobs,
         loaders=loaders,
         processing=Processing(sweep, workers, runner),
         sftp=sftp,
@@ -212,6 +213,7 @@ class Gateway(Service):
         database: Database,
         schemas: SchemaBook,
         intake: Intake,
+        jobs: IJobs,
         loaders: Workers,
         processing: Processing,
         sftp: SFTPService,
@@ -224,6 +226,7 @@ class Gateway(Service):
         self.database = database
         self.schemas = schemas
         self.intake = intake
+        self.jobs = jobs
         self.loaders = loaders
         self.processing = processing
         self.sftp = sftp
@@ -246,6 +249,7 @@ class Gateway(Service):
 
     async def _open_the_door(self) -> None:
         await self.intake.recover()
+        await self._free_leases()
         self.processing.startService()
         if self.settings.schemas.reload_s:
             self._looking.start(self.settings.schemas.reload_s, now=False)
@@ -253,6 +257,17 @@ class Gateway(Service):
         facts = {"pid": os.getpid(), "ssh_port": self.sftp.port, "started_at": utc(self.reactor).isoformat()}
         self.presence.announce(**facts)
         self.events.note(events.SERVICE_STARTED, ssh_port=self.sftp.port, pid=os.getpid())
+
+    async def _free_leases(self) -> None:
+        """What a process that was killed had leased need not wait: the state folder is locked, nobody else is here."""
+        try:
+            freed = await self.jobs.release_all()
+        except PipeError as error:
+            # A full disk, say: no reason not to start, they run out by themselves.
+            self._log.warn("jobs of the last run wait until their leases end: {error}", error=error)
+            return
+        if freed:
+            self._log.info("{freed} jobs of the last run, which was killed, are taken up again", freed=freed)
 
     def _cannot_start(self, failure: Failure) -> None:
         self._log.critical("the service cannot start: {problem}", problem=failure.getErrorMessage())

@@ -192,6 +192,18 @@ class IJobs(Interface):
         :raises PipeError: CONFLICT when the upload may not move there from its state: nothing was changed.
         """
 
+    def release_all() -> Deferred[int]:
+        """Free the leases of processes that died: their jobs are due at once, what such a process settles is refused.
+
+        Only for a process that knows it is alone with the catalog, before its runner starts (Presence: one service
+        per state folder). Where several share a catalog, leases of the living would be lost: they must run out.
+
+        Claims are kept: the lease came to no end, and its job may be what killed the service. A job that was there
+        several times in a row waits its lease out, lest a service that dies at each start uses up its attempts.
+
+        :returns: Deferred[int]: how many were freed.
+        """
+
     def waiting() -> Deferred[dict[str, int]]:
         """:returns: Deferred[dict[str, int]]; jobs not yet done, by kind."""
 

@@ -196,6 +196,10 @@ class Jobs(_Aggregate):
             crashpoint("P9")
         return settled
 
+    def release_all(self) -> Deferred[int]:
+        """See :class:`IJobs`."""
+        return self._database.write(jobs.release_all)
+
     def waiting(self) -> Deferred[dict[str, int]]:
         """See :class:`IJobs`."""
         return self._database.read(jobs.waiting)

@@ -15,6 +15,8 @@ from sqlalchemy import Connection, delete, func, insert, or_, select, update
 from conch_pipe.catalog.tables import jobs
 from conch_pipe.model import Job, Outcome
 
+PROMPT = 3  # leases without an end after which a job waits for the end of its lease all the same
+
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
@@ -82,6 +84,13 @@ def renew(connection: Connection, job: Job, lease_s: float, at: datetime) -> boo
     """:returns: False when the lease is no longer the job's."""
     change = update(jobs).where(*_ours(job), jobs.c.lease_until.is_not(None))
     return connection.execute(change.values(lease_until=at + timedelta(seconds=lease_s))).rowcount == 1
+
+
+def release_all(connection: Connection) -> int:
+    """Free leases, but of jobs that were leased too often. :returns: how many were freed."""
+    held = update(jobs).where(jobs.c.ended_at.is_(None), jobs.c.lease_until.is_not(None), jobs.c.claims <= PROMPT)
+    # A new fence at once: between now and the next claim the old holder might settle.
+    return connection.execute(held.values(lease_until=None, fence=jobs.c.fence + 1)).rowcount
 
 
 def settle(connection: Connection, job: Job, outcome: Outcome, at: datetime) -> bool:

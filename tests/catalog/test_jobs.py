@@ -80,6 +80,40 @@ def test_a_stale_fence_changes_nothing(bench):
     assert bench.state(upload) is State.COMPLETED
 
 
+def test_freed_leases_are_due_at_once_and_their_holders_settle_nothing(bench):
+    """After kill -9 of the only service nobody should wait until leases end."""
+    ended, retried, leased = (bench.accept() for _ in range(3))
+    bench.settle(bench.claim()[0], COMPLETED)
+    [job] = bench.claim()
+    later = utc(bench.clock) + timedelta(seconds=5)
+    bench.settle(job, Outcome(retry_at=later))
+    [held] = bench.claim(lease_s=60)
+
+    assert bench.result(bench.jobs.release_all()) == 1
+
+    assert not bench.settle(held, COMPLETED)
+    assert not bench.result(bench.jobs.renew(held, 60))
+    [again] = bench.claim(3)
+    assert (again.subject, again.claims, again.fence) == (str(leased.id), 2, 3)
+    assert bench.settle(again, COMPLETED)
+    assert bench.result(bench.jobs.release_all()) == 0
+    assert [bench.state(one) for one in (ended, retried)] == [State.COMPLETED, State.PENDING]
+
+
+def test_a_job_that_was_there_at_three_deaths_waits_its_lease_out(in_memory):
+    """A service that dies ten times in ten seconds must not use up the attempts of whatever is first in the queue."""
+    in_memory.accept()
+    starts = 0
+    while in_memory.claim(lease_s=60):
+        starts += 1
+        in_memory.result(in_memory.jobs.release_all())
+
+    in_memory.clock.advance(60)
+
+    [job] = in_memory.claim()
+    assert (starts, job.claims) == (jobs.PROMPT + 1, jobs.PROMPT + 2)
+
+
 def test_a_renewed_lease_lasts_longer(bench):
     bench.accept()
     [job] = bench.claim(lease_s=60)

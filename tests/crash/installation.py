@@ -30,7 +30,7 @@ DOSE = int(os.environ.get("PIPE_DOSE", "1"))
 SCHEMA = "orgShifts"
 WAIT_S = 60  # for anything that must happen; the machine may be loaded
 LOST = (OSError, EOFError, paramiko.SSHException)
-# One worker is enough for small files, and a lease that ends soon: it is what a restart waits for.
+# One worker is enough for small files, and a lease that ends soon: after several kills in a row a restart waits for it.
 QUICK = {"service.drain_s": 0, "workers.count": 1, "runner.lease_s": 5, "runner.poll_s": 0.2, "disk.free_bytes": 0,
          "disk.free_share": 0, "disk.free_inodes_share": 0}  # fmt: skip
 

@@ -130,6 +130,21 @@ def test_a_kill_loses_nothing_acknowledged_and_leaves_nothing_half(crash, outcom
     outcomes[crash].result()
 
 
+def test_what_the_dead_had_leased_is_taken_up_at_once(install):
+    """Killed while an upload is PROCESSING, with a minute left of its lease."""
+    installation = install(runner__lease_s=60)
+    installation.launch("P2:1").listening()
+    installation.put_all({"one.csv": FILES["one.csv"]})
+    installation.dies()
+
+    installation.launch().listening()
+
+    wait_for(lambda: installation.ask("SELECT claims FROM jobs") == [(2,)], "the second claim", within_s=2)
+    installation.idle(within_s=20)
+    installation.audit()
+    installation.stop()
+
+
 @pytest.mark.timeout(120 + 30 * DOSE)
 def test_kills_at_random_times_under_load(install):
     """Four sessions put file after file, some under a temporary name first; each kill comes in the middle of it."""

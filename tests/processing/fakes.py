@@ -122,6 +122,16 @@ class MemoryCatalog:
             self.problems[upload.id] = outcome.problems
         return True
 
+    def release_all(self):
+        def release() -> int:
+            held = list(self.leases)
+            for job_id in held:
+                del self.leases[job_id]
+                self.jobs[job_id] = replace(self.jobs[job_id], fence=self.jobs[job_id].fence + 1)
+            return len(held)
+
+        return self._answer(release)
+
     def waiting(self):
         alive = [job.kind for job in self.jobs.values() if job.id not in self.ended]
         return self._answer(lambda: {kind: alive.count(kind) for kind in alive})
