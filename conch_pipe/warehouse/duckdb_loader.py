@@ -1,10 +1,11 @@
-"""Runs in a worker process: puts one upload's Parquet into the DuckDB file, exactly once.
+"""Runs in a worker process: puts uploads' Parquet into the DuckDB file, each exactly once.
 
 The file is open only while loading, so that an analyst can open it in between: it is attached to an empty DuckDB in
 memory that the worker keeps, because starting one for each small upload cost 14 of 22 ms. Detaching it checkpoints:
 leaving that out made loads slower still (after 300 small uploads opening took 85 ms to replay them).
 
-Column names and types come from the Parquet itself. The rows and the ledger's row are one transaction, and the
+Uploads that wait together share one attaching and one checkpoint, and nothing else: each has a transaction of its own.
+Column names and types come from the Parquet itself. The rows and the ledger's row are that one transaction, and the
 ledger's primary key makes a repeat harmless.
 """
 
@@ -27,6 +28,8 @@ ROW = "_row"  # the number of a record in its file
 # Added to the columns of the Parquet file, after them.
 OURS = (("_upload_id", "UUID"), ("_loaded_at", "TIMESTAMP"), ("_organisation", "VARCHAR"))
 POLL_S = 0.02
+# What the oldest DuckDB we work with writes; analysts may have that one. A file that exists keeps its own version.
+STORAGE_VERSION = "v1.5.0"
 
 # The worker's DuckDB in memory, as it was configured by the first call.
 _kept: list[duckdb.DuckDBPyConnection] = []
@@ -39,24 +42,43 @@ CREATE TABLE IF NOT EXISTS "{LEDGER}" (
 )"""  # noqa: S608 - a constant
 
 
-def load(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Load one upload; again, it does nothing and answers the same.
+def load_many(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Load uploads one after the other; one that is there already does nothing and answers the same.
 
-    :param arguments: ``path`` of the DuckDB file and ``parquet``; ``table`` and, for the ledger, ``upload_id``,
-        ``organisation``, ``client_id``, ``schema``, ``name``, ``sha256`` and ``loaded_at`` (ISO 8601, UTC);
-        ``memory`` and ``threads`` for DuckDB; ``busy_s``: how long to wait for a file in use elsewhere.
-    :returns: ``{"rows": n}``, this upload's rows in the warehouse.
-    :raises PipeError: BUSY when another process has the file open. NO_SPACE. UNKNOWN_OUTCOME when COMMIT failed.
-        FAILED, also when the file's columns do not fit the table's.
+    :param arguments: ``path`` of the DuckDB file; ``loads``, one or more, each with ``parquet``, ``table`` and, for the
+        ledger, ``upload_id``, ``organisation``, ``client_id``, ``schema``, ``name``, ``sha256`` and ``loaded_at``
+        (ISO 8601, UTC); ``memory`` and ``threads`` for DuckDB; ``busy_s``: how long to wait for a file in use
+        elsewhere; ``open_s``: no further load begins when the file has been open for so long.
+    :returns: ``{"results": [...]}``: of the first loads, in order, ``{"rows": n}``, an upload's rows in the warehouse,
+        or ``{"error": {"code", "message", "detail"}}``. What an error or the time left over was not begun.
+    :raises PipeError: of none is anything certain but what the ledger says. BUSY when another process has the file
+        open; NO_SPACE; FAILED. An error of one load is NO_SPACE, UNKNOWN_OUTCOME when COMMIT failed, or FAILED, also
+        when the Parquet's columns do not fit the table's.
     """
     path = Path(arguments["path"])
+    results: list[dict[str, Any]] = []
     try:
         with _attached(path, arguments) as connection:
-            rows = _load(connection, arguments)
-    except duckdb.Error as error:
-        raise _explain(error) from error
+            end = time.monotonic() + arguments.get("open_s", 2.0)
+            for one in arguments["loads"]:
+                # Whatever is wrong with it, the connection is closed and the next call begins with a fresh one.
+                try:
+                    rows = _load(connection, one)
+                except (duckdb.Error, PipeError) as error:
+                    results.append({"error": _told(_explain(error))})
+                    raise
+                results.append({"rows": rows})
+                if time.monotonic() >= end:
+                    break
+    except (duckdb.Error, PipeError) as error:
+        if not results or "error" not in results[-1]:  # attaching or detaching failed
+            raise _explain(error) from error
     _sync_names(path.parent)
-    return {"rows": rows}
+    return {"results": results}
+
+
+def _told(error: PipeError) -> dict[str, str]:
+    return {"code": error.code.value, "message": error.message[:1000], "detail": error.detail[-8192:]}
 
 
 def quoted(name: str) -> str:
@@ -80,7 +102,7 @@ def _attached(path: Path, arguments: dict[str, Any]) -> Iterator[duckdb.DuckDBPy
     connection = _kept.pop() if _kept else _start(arguments)
     try:
         new = not path.exists()
-        _attach(connection, path, time.monotonic() + arguments.get("busy_s", 2.0))
+        _attach(connection, path, new, time.monotonic() + arguments.get("busy_s", 2.0))
         if new:
             # A worker makes files for itself alone; the analysts' group may read this one.
             path.chmod(0o640)
@@ -108,12 +130,13 @@ def _start(arguments: dict[str, Any]) -> duckdb.DuckDBPyConnection:
     )
 
 
-def _attach(connection: duckdb.DuckDBPyConnection, path: Path, end: float) -> None:
+def _attach(connection: duckdb.DuckDBPyConnection, path: Path, new: bool, end: float) -> None:
     """:param end: monotonic time until which a file in use elsewhere is tried again."""
+    options = f" (STORAGE_VERSION '{STORAGE_VERSION}')" if new else ""
     literal = "'" + str(path).replace("'", "''") + "'"
     while True:
         try:
-            connection.execute(f"ATTACH {literal} AS warehouse")
+            connection.execute(f"ATTACH {literal} AS warehouse{options}")
         except duckdb.IOException as error:
             if not is_locked(error) or time.monotonic() >= end:
                 raise
@@ -216,7 +239,9 @@ def _sync_names(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _explain(error: duckdb.Error) -> PipeError:
+def _explain(error: duckdb.Error | PipeError) -> PipeError:
+    if isinstance(error, PipeError):
+        return error
     detail = str(error)
     if is_locked(error):
         return PipeError(Code.BUSY, "the analytics database is in use elsewhere", detail)

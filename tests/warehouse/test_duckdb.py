@@ -11,21 +11,22 @@ import sys
 
 import duckdb
 import pytest
-from twisted.internet.defer import Deferred, execute
+from twisted.internet.defer import CancelledError, Deferred, execute
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from conch_pipe.errors import Code, PipeError
+from conch_pipe.errors import Code, PipeError, WorkerDied
 from conch_pipe.interfaces import IWorkers
 from conch_pipe.warehouse.duckdb_file import DuckDBWarehouse
+from conch_pipe.warehouse.duckdb_loader import load_many
 from conch_pipe.warehouse.reading import query
 from tests.contracts.objects import result
 from tests.contracts.warehouse import ROWS, SCHEMA, WarehouseContract, an_upload
 
 LOAD = """
 import json, sys
-from conch_pipe.warehouse.duckdb_loader import load
-print(json.dumps(load(json.loads(sys.argv[1]))))
+from conch_pipe.warehouse.duckdb_loader import load_many
+print(json.dumps(load_many(json.loads(sys.argv[1]))))
 """
 HOLD = """
 import duckdb, sys
@@ -109,7 +110,8 @@ def test_a_kill_in_a_load_leaves_all_or_nothing_and_a_repeat_loads_once(warehous
     """A transaction that COMMIT ended survives kill -9 without the file having been closed."""
     result(warehouse.load(SCHEMA, an_upload(1), rows))
     result(warehouse.load(SCHEMA, an_upload(1), rows))
-    arguments = workers.arguments | {"upload_id": str(an_upload(2).id)}
+    (last,) = workers.arguments["loads"]
+    arguments = workers.arguments | {"loads": [last, last | {"upload_id": str(an_upload(2).id)}]}
 
     killed = subprocess.run(
         [sys.executable, "-c", LOAD, json.dumps(arguments)], env=os.environ | {"PIPE_CRASH": label}, capture_output=True
@@ -148,27 +150,167 @@ def test_the_file_is_free_between_loads_and_readable_for_the_group(warehouse, pa
     duckdb.connect(path).close()
 
 
-def test_loads_take_their_turns(path, rows):
+@implementer(IWorkers)
+class Held:
+    """Calls that end as a test says: each is the uploads' numbers and the Deferred of the answer."""
+
+    def __init__(self):
+        self.calls = []
+
+    def call(self, function, arguments, *, wall_s):
+        ended = Deferred(lambda _: None)
+        self.calls.append(([int(one["upload_id"][-1], 16) for one in arguments["loads"]], ended))
+        return ended
+
+    @property
+    def numbers(self):
+        return [numbers for numbers, _ in self.calls]
+
+    def answer(self, *results):
+        self.calls[-1][1].callback({"results": [{"rows": rows} for rows in results]})
+
+    def fail(self, error):
+        self.calls[-1][1].errback(error)
+
+
+@pytest.fixture
+def slow():
+    return Held()
+
+
+@pytest.fixture
+def load(slow, path, rows):
+    """Start to load uploads by number."""
+    warehouse = DuckDBWarehouse(slow, path, Clock())
+    return lambda *numbers: [warehouse.load(SCHEMA, an_upload(number), rows) for number in numbers]
+
+
+def test_loads_that_wait_go_together(load, slow):
     """A second worker would find the file locked by the first."""
-    calls: list[Deferred] = []
+    first, *others = load(1, 2, 3)
+    assert slow.numbers == [[1]]
 
-    @implementer(IWorkers)
-    class Slow:
-        def call(self, function, arguments, *, wall_s):
-            calls.append(Deferred())
-            return calls[-1]
+    slow.answer(3)
+    assert slow.numbers == [[1], [2, 3]]
+    slow.answer(4, 5)
 
-    warehouse = DuckDBWarehouse(Slow(), path, Clock())
-    first, second = (warehouse.load(SCHEMA, an_upload(number), rows) for number in (1, 2))
-    assert len(calls) == 1
+    assert [result(one) for one in (first, *others)] == [3, 4, 5]
 
-    calls[0].errback(PipeError(Code.BUSY, "later"))
 
-    assert len(calls) == 2
-    calls[1].callback({"rows": 3})
-    with pytest.raises(PipeError):
+def test_what_a_call_had_no_time_for_goes_first_in_the_next(load, slow):
+    _, *others = load(1, 2, 3, 4)
+    slow.answer(3)
+    others += load(5)
+
+    slow.answer(1)
+
+    assert slow.numbers == [[1], [2, 3, 4], [3, 4, 5]]
+    slow.answer(2, 3, 4)
+    assert [result(one) for one in others] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("error", [WorkerDied("killed"), PipeError(Code.FAILED, "internal error")])
+def test_a_death_is_counted_against_the_guilty_one_only(load, slow, error):
+    _, *others = load(1, 2, 3, 4)
+    slow.answer(3)
+
+    slow.fail(error)
+    slow.answer(2)
+    slow.fail(error)
+    slow.answer(4)
+
+    assert slow.numbers == [[1], [2, 3, 4], [2], [3], [4]]
+    assert (result(others[0]), result(others[2])) == (2, 4)
+    with pytest.raises(type(error)):
+        result(others[1])
+
+
+def test_an_upload_whose_worker_died_is_never_loaded_with_others(load, slow):
+    (first,) = load(1)
+    slow.fail(WorkerDied("killed"))
+    with pytest.raises(WorkerDied):
         result(first)
-    assert result(second) == 3
+
+    load(2, 3, 1, 4, 5)
+    for answer in ([2], [3], [1], [4, 5]):
+        slow.answer(*answer)
+
+    assert slow.numbers[1:] == [[2], [3], [1], [4, 5]]
+
+
+def test_a_file_in_use_elsewhere_is_said_to_all_at_once(load, slow):
+    """Each by itself would wait for the analyst once more."""
+    _, *others = load(1, 2, 3)
+    slow.answer(3)
+
+    slow.fail(PipeError(Code.BUSY, "in use"))
+
+    assert len(slow.calls) == 2
+    for other in others:
+        with pytest.raises(PipeError):
+            result(other)
+
+
+def test_a_call_is_cancelled_when_nobody_waits_for_it_any_more(load, slow):
+    _, second, third, fourth, fifth = load(1, 2, 3, 4, 5)
+    fifth.cancel()
+    slow.answer(3)
+
+    second.cancel()
+    third.cancel()
+    assert not slow.calls[-1][1].called
+    fourth.cancel()
+
+    assert slow.numbers == [[1], [2, 3, 4]]
+    assert slow.calls[-1][1].called
+    for one in (second, third, fourth, fifth):
+        with pytest.raises(CancelledError):
+            result(one)
+
+
+def test_a_load_that_fails_harms_neither_those_before_it_nor_those_after(workers, warehouse, path, ask, rows, tmp_path):
+    damaged = tmp_path / "damaged.parquet"
+    damaged.write_bytes(b"PAR1")
+    result(warehouse.load(SCHEMA, an_upload(1), rows))
+    (one,) = workers.arguments["loads"]
+    loads = [one | {"upload_id": str(an_upload(number).id)} for number in (1, 2, 3, 4)]
+    loads[2]["parquet"] = str(damaged)
+
+    told = load_many(workers.arguments | {"loads": loads})["results"]
+    rest = load_many(workers.arguments | {"loads": loads[3:]})["results"]
+
+    assert [entry.get("rows") for entry in told] == [3, 3, None]
+    assert told[2]["error"]["code"] == Code.FAILED.value
+    assert rest == [{"rows": 3}]
+    assert ask("SELECT count(*), count(DISTINCT _upload_id) FROM shifts") == [(9, 3)]
+
+
+def test_a_call_gives_the_file_back_when_its_time_is_over(workers, warehouse, rows):
+    result(warehouse.load(SCHEMA, an_upload(1), rows))
+    (one,) = workers.arguments["loads"]
+    loads = [one | {"upload_id": str(an_upload(number).id)} for number in (2, 3)]
+
+    assert load_many(workers.arguments | {"loads": loads, "open_s": 0})["results"] == [{"rows": 3}]
+
+
+def test_a_new_file_can_be_read_by_the_oldest_duckdb_we_work_with(warehouse, path, rows):
+    """What 2.0 makes by itself 1.5 cannot open. A file keeps its version, whatever it is."""
+    own = path.with_name("own.duckdb")
+    duckdb.connect(own).close()
+    result(warehouse.load(SCHEMA, an_upload(1), rows))
+    result(warehouse.load(SCHEMA, an_upload(2), rows))
+
+    assert version_of(path) == "v1.5.0+"
+    before = version_of(own)
+    result(DuckDBWarehouse(Inline(), own, Clock()).load(SCHEMA, an_upload(1), rows))
+    assert version_of(own) == before
+
+
+def version_of(path):
+    """The storage version, as ``v1.5.0+``."""
+    with duckdb.connect(path, read_only=True) as connection:
+        ((tags,),) = connection.execute("SELECT tags FROM duckdb_databases() WHERE NOT internal").fetchall()
+    return tags["storage_version"]
 
 
 def test_the_service_never_imports_duckdb():
