@@ -400,6 +400,7 @@ def describe(client: Client, schema: str, name: str, door: str) -> dict[str, Any
         "client_id": client.client_id,
         "organisation": client.organisation,
         "address": client.peer.address,
+        "banner": client.peer.banner,
         "session": client.peer.session,
         "schema": schema,
         "name": name[:255].encode(errors="backslashreplace").decode(),  # lone surrogates cannot be logged

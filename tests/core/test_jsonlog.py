@@ -36,6 +36,10 @@ def test_json_carries_every_named_field():
     assert document["time"] == "1970-01-01T00:00:00.000Z"
 
 
+def test_nested_values_stay_json():
+    assert json.loads(line("json", name="n", timings={"store": 0.5}))["timings"] == {"store": 0.5}
+
+
 def test_a_huge_event_is_cut_and_still_json():
     document = json.loads(line("json", name="x" * 100_000))
 

@@ -205,4 +205,5 @@ class Service:
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PIPE_SFTP_")}
         ours = {f"PIPE_SFTP_{name.upper().replace('.', '__')}": str(value) for name, value in self.settings.items()}
-        return {**kept, **ours, "PYTHONUNBUFFERED": "1"}
+        # The scan for secrets looks at everything that can be logged.
+        return {**kept, "PIPE_SFTP_LOG__LEVEL": "debug", **ours, "PYTHONUNBUFFERED": "1"}
