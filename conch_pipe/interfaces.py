@@ -261,3 +261,10 @@ class IWarehouse(Interface):
         :returns: Deferred[int]: rows of this upload now in the warehouse; the same when it was loaded before.
         :raises PipeError: BUSY when someone else holds the database: try again later. FAILED otherwise.
         """
+
+    def rows(upload_id: UUID) -> Deferred[int | None]:
+        """What the ledger says of an upload whose load was begun and whose answer was lost.
+
+        :returns: Deferred[int | None]: rows of this upload in the warehouse; None when it is not loaded.
+        :raises PipeError: as ``load``. :raises WorkerDied: the answer is not known.
+        """

@@ -102,7 +102,7 @@ class Ingest:
         try:
             verdict = await self._check(work)
             if not verdict.accepted:
-                return self._rejected(work, verdict)
+                return await self._loaded_before(job) or self._rejected(work, verdict)
             rows = await self._load(work)
             return self._completed(work, verdict, rows)
         finally:
@@ -181,8 +181,33 @@ class Ingest:
         seconds = work.seconds | {"total": self._since(work.upload)}
         return {"state": state, "finished_at": utc(self.clock), "seconds": seconds}
 
-    def given_up(self, job: Job, problem: str, *, ours: bool) -> Outcome:
-        """FAILED; a job given up through our fault stays on record as dead."""
+    async def _loaded_before(self, job: Job) -> Outcome | None:
+        """COMPLETED, when an earlier attempt loaded the rows and could not say so; else None.
+
+        An operator who sees FAILED lets the file be sent again, and then its rows were there twice.
+        """
+        upload = await self.uploads.get(UUID(job.subject)) if job.fence > 1 else None
+        if upload is None:
+            return None
+        rows: int | None = await self.warehouse.rows(upload.id)
+        if rows is None:
+            return None
+        columns = {
+            "state": State.COMPLETED,
+            "finished_at": utc(self.clock),
+            "seconds": {"total": self._since(upload)},
+            "rows": rows,
+            "rejected": None,  # the attempt that knew is gone
+        }
+        return Outcome(done=True, reason="an earlier attempt had loaded the rows", upload=columns)
+
+    async def given_up(self, job: Job, problem: str, *, ours: bool) -> Outcome:
+        """FAILED, unless its rows are loaded; a job given up through our fault stays on record as dead.
+
+        :raises PipeError, WorkerDied: the warehouse does not say whether they are.
+        """
+        if (loaded := await self._loaded_before(job)) is not None:
+            return loaded
         problem = " ".join(problem.split())  # one line; the mistakes of a schema are several
         columns = {"state": State.FAILED, "problem": problem, "finished_at": utc(self.clock)}
         return Outcome(done=not ours, reason=problem, upload=columns)

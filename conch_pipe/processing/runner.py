@@ -31,8 +31,11 @@ class Chain(Protocol):
     async def run(self, job: Job) -> Outcome:
         """Run all stages; everything may have happened before, also half. Raises what goes wrong."""
 
-    def given_up(self, job: Job, problem: str, *, ours: bool) -> Outcome:
-        """The outcome of a job that is not tried again; ``ours``: through no fault of the file's."""
+    async def given_up(self, job: Job, problem: str, *, ours: bool) -> Outcome:
+        """The outcome of a job that is not tried again; ``ours``: through no fault of the file's.
+
+        Raises when that cannot be told now: the job is tried again, after the longest delay.
+        """
 
     def delayed(self, job: Job, reason: str) -> None:
         """It begins to wait for something busy and is tried now and then; told once."""
@@ -199,21 +202,37 @@ class Runner(Service):
         if task.released:
             return self._release()
         if job.claims > schedule.CLAIMS:
-            return chain.given_up(job, f"the file could not be processed in {schedule.CLAIMS} attempts", ours=True)
+            problem = f"the file could not be processed in {schedule.CLAIMS} attempts"
+            return await self._give_up(task, problem, ours=True)
         task.stage = Deferred.fromCoroutine(chain.run(job))
         try:
             return await task.stage
         except CancelledError as error:
             if task.lost or task.released:
                 return self._release()
-            return self._after(task, error)
+            return await self._after(task, error)
         except Exception as error:  # noqa: BLE001 - the runner is one of the four places that translate
-            return self._after(task, error)
+            return await self._after(task, error)
+
+    async def _give_up(self, task: _Task, problem: str, *, ours: bool) -> Outcome:
+        """Let the chain decide how the job ends; what it cannot tell now is not decided."""
+        task.stage = Deferred.fromCoroutine(task.chain.given_up(task.job, problem, ours=ours))
+        try:
+            return await task.stage
+        except Exception as error:  # noqa: BLE001 - as above
+            if task.lost or task.released:
+                return self._release()
+            if isinstance(error, (PipeError, WorkerDied)):
+                self._log.warn("{job} cannot be given up yet: {error}", job=_named(task.job), error=error)
+            else:
+                self._log.failure("giving up {job} raised", Failure(error), job=_named(task.job))
+            due = utc(self.clock) + timedelta(seconds=schedule.LONGEST_S)
+            return Outcome(retry_at=due, failed=False, reason=problem)
 
     def _release(self) -> Outcome:
         return Outcome(retry_at=utc(self.clock), failed=False, reason="released")
 
-    def _after(self, task: _Task, error: Exception) -> Outcome:
+    async def _after(self, task: _Task, error: Exception) -> Outcome:
         job = task.job
         if task.lost:
             return self._release()
@@ -223,7 +242,7 @@ class Runner(Service):
         elif step.counts:
             self._log.warn("{job}, attempt {attempt}: {error}", job=_named(job), attempt=job.failures + 1, error=error)
         if step.wait_s is None:
-            return task.chain.given_up(job, step.problem, ours=step.ours)
+            return await self._give_up(task, step.problem, ours=step.ours)
         if step.counts:
             self._waits.pop(job.id, None)
         else:

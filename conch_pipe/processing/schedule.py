@@ -12,6 +12,7 @@ from conch_pipe.errors import Code, PipeError, WorkerDied
 DEATHS = 3  # attempts in all when the worker dies
 FAILURES = 5  # attempts in all when something of ours goes wrong
 CLAIMS = 10  # leases without an end: the job may be what kills the service
+LONGEST_S = 120  # between two attempts
 SETTLE_WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # between attempts to write an outcome down
 
 # Nothing is wrong with the job: it waits until the database is free or the disk has room.
@@ -37,7 +38,7 @@ def busy_delay(times: int) -> float:
 
 def failure_delay(failures: int) -> float:
     """Seconds before the next try of a job that failed ``failures`` times, from 1: 2, 8, 32, 120 …"""
-    return float(min(120, 2 * 4 ** (min(failures, 5) - 1)))
+    return float(min(LONGEST_S, 2 * 4 ** (min(failures, 5) - 1)))
 
 
 def restart_delay(deaths: int) -> float:

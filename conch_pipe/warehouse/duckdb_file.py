@@ -22,6 +22,7 @@ from conch_pipe.interfaces import IWarehouse, IWorkers
 from conch_pipe.model import Upload, utc
 
 LOAD = "conch_pipe.warehouse.duckdb_loader:load_many"
+LOADED = "conch_pipe.warehouse.duckdb_loader:loaded"
 TOGETHER = 32  # loads in one call, at most
 OPEN_S = 2.0  # a call begins no further load when it has had the file for so long: analysts want it as well
 
@@ -70,6 +71,17 @@ class DuckDBWarehouse:
         # Uploads whose call came to a bad end: each is loaded by itself until it has an answer of its own, so that a
         # death is counted against nobody else.
         self._suspects: set[UUID] = set()
+
+    def rows(self, upload_id: UUID) -> Deferred[int | None]:
+        """See :class:`IWarehouse`."""
+        arguments = {
+            "path": str(self._path),
+            "upload_id": str(upload_id),
+            "memory": self._memory,
+            "busy_s": self._busy_s,
+        }
+        asked = self._workers.call(LOADED, arguments, wall_s=self._wall_s)
+        return asked.addCallback(lambda answer: answer["rows"])
 
     def load(self, schema: Any, upload: Upload, parquet: Path) -> Deferred[int]:
         """See :class:`IWarehouse`. Cancelled, it is not waited for; a call nobody waits for any more is cancelled."""

@@ -248,3 +248,24 @@ def _explain(error: duckdb.Error | PipeError) -> PipeError:
     if is_full(error):
         return PipeError(Code.NO_SPACE, "no space left for the analytics database", detail)
     return PipeError(Code.FAILED, "the rows could not be loaded", detail)
+
+
+def loaded(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Look whether an upload is loaded; makes neither file nor ledger.
+
+    :param arguments: ``path``, ``memory``, ``threads`` and ``busy_s`` as for a load; ``upload_id``.
+    :returns: ``{"rows": n}``, or None in place of n when it is not.
+    :raises PipeError: BUSY when another process has the file open. NO_SPACE, FAILED.
+    """
+    path = Path(arguments["path"])
+    found = None
+    try:
+        if path.exists():
+            with _attached(path, arguments) as connection:
+                known = "SELECT 1 FROM duckdb_tables() WHERE database_name = 'warehouse' AND table_name = ?"
+                if connection.execute(known, [LEDGER]).fetchone() is not None:
+                    asked = f'SELECT rows FROM "{LEDGER}" WHERE upload_id = ?'  # noqa: S608 - a constant
+                    found = connection.execute(asked, [arguments["upload_id"]]).fetchone()
+    except duckdb.Error as error:
+        raise _explain(error) from error
+    return {"rows": None if found is None else int(found[0])}

@@ -111,6 +111,16 @@ class WarehouseContract:
         assert ask("SELECT count(*) FROM shifts") == [(3,)]
         assert ask("SELECT count(*) FROM _uploads") == [(1,)]
 
+    def test_it_says_whether_an_upload_is_loaded_and_makes_nothing_by_it(self, warehouse, ask, parquet):
+        loaded, other = an_upload(1), an_upload(2)
+        assert result(warehouse.rows(loaded.id)) is None
+
+        result(warehouse.load(SCHEMA, loaded, parquet(ROWS.format(3))))
+
+        assert result(warehouse.rows(loaded.id)) == 3
+        assert result(warehouse.rows(other.id)) is None
+        assert ask("SELECT count(*) FROM _uploads") == [(1,)]
+
     def test_the_same_rows_of_another_upload_are_added(self, warehouse, ask, parquet):
         rows = parquet(ROWS.format(3))
 

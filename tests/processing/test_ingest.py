@@ -211,6 +211,54 @@ def test_a_load_whose_answer_was_lost_is_not_done_twice(bench):
     assert bench.warehouse.commits == 1
 
 
+LOST = PipeError(Code.UNKNOWN_OUTCOME, "lost")
+
+
+@pytest.mark.parametrize("later", [[DIED] * 4, [BROKEN] * 9, [PipeError(Code.BAD_FILE, "too many rows")]])
+def test_an_upload_whose_rows_are_loaded_does_not_fail_for_what_happens_later(bench, later):
+    """The load commits, its answer is lost, and no later attempt gets as far as the ledger."""
+    upload_id = bench.put("1\n2\n")
+    bench.warehouse.trouble, bench.warehouse.after = [LOST], True
+    bench.runner.startService()
+    bench.workers.trouble = later
+
+    bench.advance(600)
+
+    upload = bench.catalog.uploads[upload_id]
+    assert (upload.state, upload.rows, upload.problem) == (State.COMPLETED, 2, None)
+    assert bench.catalog.ended == {1: "done"}
+    assert [told["rows"] for told in bench.told("upload.completed")] == [2]
+    assert bench.told("upload.failed") == []
+    bench.runner.stopService()
+
+
+def test_rows_that_are_loaded_are_not_denied_because_the_schema_has_changed(bench):
+    upload_id = bench.put("1\nbad\n", schema="tips")
+    bench.warehouse.trouble, bench.warehouse.after = [LOST], True
+    bench.runner.startService()
+    bench.book.texts["tips"] = "strict"
+
+    bench.advance(10)
+
+    assert (bench.catalog.uploads[upload_id].state, bench.catalog.uploads[upload_id].rows) == (State.COMPLETED, 1)
+    bench.runner.stopService()
+
+
+def test_an_upload_is_not_given_up_while_the_warehouse_does_not_say_whether_it_is_loaded(bench):
+    upload_id = bench.put("1\n2\n")
+    bench.warehouse.trouble, bench.warehouse.after = [LOST], True
+    bench.warehouse.silent = [BUSY, DIED]
+    bench.runner.startService()
+    bench.workers.trouble = [DIED] * 100
+    bench.advance(200)
+    assert bench.catalog.uploads[upload_id].state is State.PENDING
+
+    bench.advance(200)
+
+    assert (bench.catalog.uploads[upload_id].state, bench.catalog.uploads[upload_id].rows) == (State.COMPLETED, 2)
+    bench.runner.stopService()
+
+
 def test_uploads_wait_while_the_warehouse_is_in_use_elsewhere_and_are_not_checked_over_and_over(bench):
     ids = [bench.put("1\n") for _ in range(20)]
     bench.warehouse.trouble = [BUSY] * 1000
@@ -297,6 +345,8 @@ def test_rows_are_there_exactly_once_or_not_at_all(tmp_path_factory, worker, loa
     for upload_id, upload in ended.items():
         if upload.state is State.COMPLETED:
             assert bench.warehouse.ledger[upload_id] == upload.rows == 2
+        else:
+            assert upload_id not in bench.warehouse.ledger
     assert bench.warehouse.commits == len(bench.warehouse.ledger)
     assert len(bench.told("upload.completed")) + len(bench.told("upload.failed")) == count
     assert list(bench.work.iterdir()) == []

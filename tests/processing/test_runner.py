@@ -31,6 +31,8 @@ class Script:
         self.most = 0  # at a time
         self.attempts: list[str] = []
         self.told: list[tuple[str, str]] = []
+        self.undecided: list[Exception] = []
+        self.given_up_upload: dict | None = None
 
     async def run(self, job: Job) -> Outcome:
         self.attempts.append(job.subject)
@@ -48,8 +50,10 @@ class Script:
                     del self.running[job.subject]
         return Outcome(done=True)
 
-    def given_up(self, job: Job, problem: str, *, ours: bool) -> Outcome:
-        return Outcome(done=not ours, reason=problem)
+    async def given_up(self, job: Job, problem: str, *, ours: bool) -> Outcome:
+        if self.undecided:
+            raise self.undecided.pop(0)
+        return Outcome(done=not ours, reason=problem, upload=self.given_up_upload)
 
     def delayed(self, job: Job, reason: str) -> None:
         self.told.append((job.subject, f"delayed: {reason}"))
@@ -258,6 +262,21 @@ def test_a_cancellation_nobody_asked_for_is_an_unexpected_exception(bench, logge
     assert len(logged_errors.flush(CancelledError)) == 1
 
 
+def test_a_job_that_cannot_be_given_up_yet_is_tried_again_after_the_longest_delay(bench, logged_errors):
+    """What it loaded before is not known: it is neither FAILED nor forgotten."""
+    bench.add("a", PipeError(Code.BAD_FILE, "no header"))
+    bench.script.undecided = [BUSY, WorkerDied("killed by SIGKILL"), ZeroDivisionError("a fault of ours")]
+    bench.runner.startService()
+    bench.advance(359)
+    assert bench.catalog.ended == {}
+
+    bench.advance(2)
+
+    assert bench.catalog.ended == {1: "done"}
+    assert bench.script.attempts == ["a"] * 4
+    assert (bench.catalog.jobs[1].failures, len(logged_errors.flush(ZeroDivisionError))) == (0, 1)
+
+
 def test_a_bad_file_is_told_at_once(bench):
     bench.add("bad", PipeError(Code.BAD_FILE, "no header"))
 
@@ -355,7 +374,7 @@ def test_an_outcome_that_cannot_be_written_down_is_worked_out_again(bench):
 def test_a_job_whose_upload_has_moved_on_is_ended(bench):
     """An operator's hand in the catalog must not make the runner go round for ever."""
     upload = upload_of(bench.clock, state=State.COMPLETED)
-    bench.script.given_up = lambda job, problem, ours: Outcome(reason=problem, upload={"state": State.FAILED})
+    bench.script.given_up_upload = {"state": State.FAILED}
     bench.catalog.add(kind="script", upload=upload, claims=10)
     bench.runner.startService()
 
