@@ -17,7 +17,7 @@ from conch_pipe.catalog import credentials, ingest, jobs, organisations, uploads
 from conch_pipe.catalog.database import IsDatabase
 from conch_pipe.crashpoints import crashpoint
 from conch_pipe.interfaces import ICredentials, IJobs, IUploads
-from conch_pipe.model import Credential, Job, Organisation, Outcome, Problem, State, Upload, utc
+from conch_pipe.model import Credential, Job, Organisation, Outcome, Problem, Secret, State, Upload, utc
 
 
 class Catalog:
@@ -93,6 +93,21 @@ class Credentials(_Aggregate):
         hashed = credentials.hash_secret(secret)
         created = self._database.write(credentials.create, organisation, label, hashed, self._now())
         return created.addCallback(lambda credential: (credential, secret))
+
+    def lend(self, organisation: str, label: str) -> Deferred[tuple[Credential, str]]:
+        """The organisation's credential of that label, made when missing, with a secret for ten minutes at most.
+
+        :returns: the new secret is also the first of the credential's: :meth:`give_back` takes it.
+        :raises PipeError: NOT_FOUND for an unknown organisation.
+        """
+        secret = credentials.new_secret()
+        hashed = credentials.hash_secret(secret)
+        lent = self._database.write(credentials.lend, organisation, label, hashed, self._now(), credentials.LENT_S)
+        return lent.addCallback(lambda credential: (credential, secret))
+
+    def give_back(self, client_id: str, secret: Secret) -> Deferred[None]:
+        """A lent secret ends now; the credential stays, for the uploads that name it."""
+        return self._database.write(credentials.give_back, client_id, secret)
 
     def rotate(self, client_id: str, overlap_s: float = credentials.OVERLAP_S) -> Deferred[tuple[Credential, str]]:
         """A new secret; the old one goes on working for a while. At most two are alive.

@@ -21,6 +21,7 @@ from conch_pipe.model import Credential, Secret
 
 BCRYPT_COST = 10
 OVERLAP_S = 7 * 86_400
+LENT_S = 600.0  # a visit logs in within seconds
 _LETTERS = string.ascii_lowercase + string.digits
 
 
@@ -48,6 +49,42 @@ def create(connection: Connection, organisation: str, label: str, hashed: bytes,
     )
     connection.execute(insert(secrets).values(client_id=client_id, hash=hashed, created_at=at))
     return existing(connection, client_id, at)
+
+
+def lend(
+    connection: Connection, organisation: str, label: str, hashed: bytes, at: datetime, for_s: float
+) -> Credential:
+    """A secret for a short while, of the organisation's one credential of that label, which is made when missing.
+
+    One row however often it is lent, and it stays: uploads name it. Several may borrow at a time.
+
+    :param for_s: seconds after which the secret ends by itself, when its borrower died.
+    :returns: the credential; the new secret is the first.
+    :raises PipeError: NOT_FOUND for an unknown organisation.
+    """
+    organisations.existing(connection, organisation)
+    named = (
+        credentials.c.organisation == organisation,
+        credentials.c.label == label,
+        credentials.c.revoked_at.is_(None),
+    )
+    client_id = connection.execute(
+        select(credentials.c.client_id).where(*named).order_by(credentials.c.created_at).limit(1)
+    ).scalar()
+    if client_id is None:
+        client_id = new_client_id()
+        connection.execute(
+            insert(credentials).values(client_id=client_id, organisation=organisation, label=label, created_at=at)
+        )
+    connection.execute(delete(secrets).where(secrets.c.client_id == client_id, secrets.c.expires_at <= at))
+    end = at + timedelta(seconds=for_s)
+    connection.execute(insert(secrets).values(client_id=client_id, hash=hashed, created_at=at, expires_at=end))
+    return existing(connection, client_id, at)
+
+
+def give_back(connection: Connection, client_id: str, secret: Secret) -> None:
+    """A lent secret ends now; again is no error."""
+    connection.execute(delete(secrets).where(secrets.c.client_id == client_id, secrets.c.hash == secret.hash))
 
 
 def find(connection: Connection, client_id: str, at: datetime) -> Credential | None:

@@ -27,7 +27,7 @@ SAMPLE_ROWS = 3
 def check(session: Session, live: bool, organisation: str, schema: str | None, wait_s: float) -> None:
     """Look at settings, keys, folders, databases, schemas and limits; tell all findings, not only the first.
 
-    With --live a credential is made, used once and revoked; the sample's rows stay in the warehouse under the
+    With --live a secret is made, used once and deleted; the sample's rows stay in the warehouse under the
     organisation's name. Exits with 1 when anything is marked fail.
 
     \b

@@ -20,8 +20,8 @@ from conch_pipe.errors import Code, PipeError
 def demo(session: Session, schema: str, rows: int, wait_s: float) -> None:
     """Put a sample through the running service over SFTP and show the rows it became.
 
-    Makes the organisation demo when it is missing, or mends it. The sample is sent with a credential that is made for
-    it and revoked afterwards; conch-pipe init DIR --demo makes one that stays.
+    Makes the organisation demo when it is missing, or mends it. The sample is sent with a secret that is made for
+    it and deleted afterwards; conch-pipe init DIR --demo makes one that stays.
 
     \b
     conch-pipe demo

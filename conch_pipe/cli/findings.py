@@ -111,7 +111,7 @@ def _catalog(session: Session) -> Iterator[Finding]:
         names = set(session.schemas.names())
     except Mistakes:
         names = {schema for one in organisations for schema in one.schemas}  # told already
-    able = {one.organisation for one in credentials if one.revoked_at is None}
+    able = {one.organisation for one in credentials if one.revoked_at is None and one.secrets}
     for one in organisations:
         if not one.schemas:
             yield Finding("organisation", WARN, f"{one.name} has no schema: conch-pipe schema enable {one.name} SCHEMA")

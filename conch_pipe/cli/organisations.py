@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from conch_pipe.model import Credential, Organisation
 
 DAY_S = 86_400.0
-PASSING = "passing: "  # begins the label of a credential that a command makes for one visit
+PASSING = "passing: "  # begins the label of a credential with which a command visits the service
 
 
 @click.group(cls=Group)
@@ -110,7 +110,7 @@ def create_credential(session: Session, organisation: str, label: str) -> None:
 
 @credential.command("list")
 @click.argument("organisation", required=False)
-@click.option("--all", "passing", is_flag=True, help="Also those that check and demo made for a visit and revoked.")
+@click.option("--all", "passing", is_flag=True, help="Also those with which check and demo visit the service.")
 @click.pass_obj
 def list_credentials(session: Session, organisation: str | None, passing: bool) -> None:
     """All credentials, or those of ORGANISATION."""
@@ -184,8 +184,12 @@ def _organisation(one: Organisation) -> dict[str, Any]:
 
 
 def _lasting(found: tuple[Credential, ...]) -> tuple[Credential, ...]:
-    """Without those that were made for a visit and are revoked: an hourly check makes many."""
-    return tuple(one for one in found if one.revoked_at is None or not one.label.startswith(PASSING))
+    """Without those for visits, unless one is under way: nobody can log in with them."""
+    return tuple(one for one in found if _open(one) or not one.label.startswith(PASSING))
+
+
+def _open(one: Credential) -> bool:
+    return one.revoked_at is None and bool(one.secrets)
 
 
 def _show_secret(session: Session, one: Credential, secret: str) -> None:

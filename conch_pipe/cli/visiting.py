@@ -1,6 +1,6 @@
 """Sending a sample through the running service as a partner would, and waiting for its verdict.
 
-With a credential that is made for the visit and revoked after it, however it ends.
+With a secret that is made for the visit and ends with it; the credential stays, one for each organisation and command.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ class Sent:
 
 @contextmanager
 def passing_credential(session: Session, organisation: str, what: str) -> Iterator[Login]:
-    """A credential that is revoked in the end.
+    """A login that works until the end of the visit.
 
     :param what: the command, for the credential's label.
     :raises PipeError: BUSY when there is no running service to visit; nothing was made then.
     """
     service.needed(session.settings.service.state)
-    made, secret = now(session.catalog.credentials.create(organisation, PASSING + what))
+    lent, secret = now(session.catalog.credentials.lend(organisation, PASSING + what))
     try:
-        yield Login(organisation, made.client_id, secret)
+        yield Login(organisation, lent.client_id, secret)
     finally:
-        now(session.catalog.credentials.revoke(made.client_id))
+        now(session.catalog.credentials.give_back(lent.client_id, lent.secrets[0]))
 
 
 def send(session: Session, login: Login, schema: str, data: bytes, *, within_s: float) -> Sent:

@@ -162,3 +162,44 @@ def test_what_does_not_exist_is_said_to_be_unknown_and_what_does_to_exist(acme):
         codes.append(caught.value.code)
 
     assert codes == [Code.NOT_FOUND] * 6 + [Code.CONFLICT]
+
+
+def test_a_lent_secret_works_until_it_is_given_back_and_leaves_one_credential(acme):
+    """An hourly visit must not leave a row each time, and its uploads must go on naming a credential there is."""
+    mine, my_secret = acme.result(acme.catalog.credentials.lend("acme", "visit"))
+    theirs, their_secret = acme.result(acme.catalog.credentials.lend("acme", "visit"))
+    assert mine.client_id == theirs.client_id
+    assert matching(theirs, their_secret) == [True, False]
+
+    acme.result(acme.catalog.credentials.give_back(theirs.client_id, theirs.secrets[0]))
+
+    [left] = acme.result(acme.catalog.credentials.list("acme"))
+    assert matching(left, my_secret) == [True]
+    acme.result(acme.catalog.credentials.give_back(mine.client_id, mine.secrets[0]))
+    [left] = acme.result(acme.catalog.credentials.list("acme"))
+    assert (left.client_id, left.secrets, left.revoked_at) == (mine.client_id, (), None)
+
+
+def test_a_lent_secret_that_is_never_given_back_ends_and_is_cleared_away(acme):
+    acme.result(acme.catalog.credentials.lend("acme", "visit"))
+    acme.clock.advance(credentials.LENT_S)
+    [left] = acme.result(acme.catalog.credentials.list("acme"))
+    assert left.secrets == ()
+
+    acme.result(acme.catalog.credentials.lend("acme", "visit"))
+
+    count = acme.database.read(lambda connection: connection.exec_driver_sql("SELECT count(*) FROM secrets").scalar())
+    assert acme.result(count) == 1
+
+
+def test_a_revoked_credential_is_not_lent_and_neither_is_another_organisations(acme):
+    acme.result(acme.catalog.organisations.create("rival"))
+    first, _ = acme.result(acme.catalog.credentials.lend("acme", "visit"))
+    acme.result(acme.catalog.credentials.revoke(first.client_id))
+
+    lent = [acme.result(acme.catalog.credentials.lend(name, "visit"))[0] for name in ("acme", "rival")]
+
+    assert len({first.client_id, *(one.client_id for one in lent)}) == 3
+    assert [one.organisation for one in lent] == ["acme", "rival"]
+    with pytest.raises(PipeError, match="no organisation"):
+        acme.result(acme.catalog.credentials.lend("nobody", "visit"))
