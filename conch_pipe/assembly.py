@@ -50,6 +50,7 @@ from conch_pipe.warehouse.duckdb_file import DuckDBWarehouse
 InThread = Callable[..., Deferred[Any]]
 
 DISK_THREADS = 4  # two keep one large upload hashed and synced; small files of several sessions gain from more
+JOBS = 16  # at a time: those that are checked, and those that wait to be loaded in one call
 WORK_FOLDER = "work"  # in the state folder; nothing in it is worth keeping
 
 
@@ -144,7 +145,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
         catalog.jobs,
         {"ingest": chain},
         clock,
-        capacity=count + 2,
+        capacity=max(count + 2, JOBS),
         poll_s=settings.runner.poll_s,
         lease_s=settings.runner.lease_s,
         drain_s=settings.service.drain_s,
