@@ -69,7 +69,7 @@ class Runner(Service):
     """Runs jobs until it is stopped.
 
     :param chains: kind of job → Chain.
-    :param capacity: jobs at a time; more than there are workers, so that files are checked while others wait to be loaded.
+    :param capacity: jobs at a time; more than there are workers, so that checks go on while loads wait.
     :param poll_s: between looks at the queue.
     :param drain_s: what running jobs may still take when the service stops; then they are released.
     """
