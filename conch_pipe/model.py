@@ -159,6 +159,12 @@ class Job:
     fence: int = 0  # grows with each lease; a settle with an older fence is refused
 
 
+def ingest_job(upload: Upload, due_at: datetime) -> Job:
+    """The job that makes rows of an upload; its payload is what the job's events say of the upload."""
+    told = {"organisation": upload.organisation, "client_id": upload.client_id, "schema": upload.schema}
+    return Job("ingest", str(upload.id), due_at, payload=told | {"name": upload.name})
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How an attempt at a job ended; settled in one transaction with the upload it is about.

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from conch_pipe.catalog import jobs, uploads
 from conch_pipe.crashpoints import crashpoint
-from conch_pipe.model import Job, Outcome, State, Upload
+from conch_pipe.model import Job, Outcome, State, Upload, ingest_job
 
 # The kind of job whose subject is an upload.
 KIND = "ingest"
@@ -63,8 +63,9 @@ def retry(connection: Connection, upload_id: UUID, at: datetime) -> Upload:
     :raises PipeError: NOT_FOUND; CONFLICT when it is not FAILED.
     """
     uploads.reopen(connection, upload_id)
-    jobs.add(connection, Job(KIND, str(upload_id), at), at)
-    return uploads.existing(connection, upload_id)
+    upload = uploads.existing(connection, upload_id)
+    jobs.add(connection, ingest_job(upload, at), at)
+    return upload
 
 
 def forget(connection: Connection, before: datetime, limit: int) -> int:

@@ -26,7 +26,7 @@ from conch_pipe.errors import Code, PipeError
 from conch_pipe.intake.admission import Limits, check_name, too_large
 from conch_pipe.intake.spool import Spool, Spooled
 from conch_pipe.interfaces import IEvents, IUpload
-from conch_pipe.model import Client, Job, State, Upload, utc
+from conch_pipe.model import Client, State, Upload, ingest_job, utc
 
 T = TypeVar("T")
 
@@ -267,7 +267,7 @@ class UploadInProgress:
     async def _accept(self, upload: Upload) -> Upload:
         """Record it; when the outcome is unknown, look and try again by id until it is known or time is over."""
         needs = self._needs
-        job = Job(kind="ingest", subject=str(upload.id), due_at=upload.received_at)
+        job = ingest_job(upload, upload.received_at)
         within_s = needs.limits.same_bytes_within_s
         self._sent = True
         try:

@@ -214,7 +214,7 @@ class Ingest:
 
     def delayed(self, job: Job, reason: str) -> None:
         """Tell that an upload waits."""
-        self.events.note(events.UPLOAD_DELAYED, upload_id=job.subject, reason=reason)
+        self.events.note(events.UPLOAD_DELAYED, upload_id=job.subject, reason=reason, **job.payload)
 
     def settled(self, job: Job, outcome: Outcome) -> None:
         """Tell how an upload ended."""
@@ -226,9 +226,10 @@ class Ingest:
                 rows=columns["rows"],
                 rejected=columns["rejected"],
                 seconds=columns["seconds"]["total"],
+                **job.payload,
             )
         elif columns.get("state") is State.FAILED:
-            self.events.note(events.UPLOAD_FAILED, upload_id=job.subject, problem=columns["problem"])
+            self.events.note(events.UPLOAD_FAILED, upload_id=job.subject, problem=columns["problem"], **job.payload)
 
 
 def in_words(problem: Problem) -> str:
