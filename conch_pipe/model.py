@@ -142,7 +142,6 @@ class Upload:
     banner: str = ""
     session: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)  # stage → duration
-    expected_rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

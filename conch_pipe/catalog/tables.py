@@ -122,7 +122,6 @@ uploads = Table(
     Column("banner", String(255), nullable=False),  # its software, escaped
     Column("session", String(32), nullable=False),  # our id of the connection
     Column("seconds", JSON, nullable=False),  # stage → duration in seconds; written when settled
-    Column("expected_rows", BigInteger),  # as the client announced them
     CheckConstraint("state IN ('PENDING', 'PROCESSING', 'COMPLETED', 'FAILED')", name="state"),
     # The same-bytes rule and a STAT on another connection.
     Index(None, "client_id", "schema", "name", "received_at"),

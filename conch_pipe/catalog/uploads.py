@@ -25,7 +25,7 @@ _FROM = {
     State.FAILED: (State.PROCESSING,),
 }
 # What the settling of a job may write.
-_SETTLED = {"rows", "rejected", "problem", "problem_count", "finished_at", "seconds", "expected_rows"}
+_SETTLED = {"rows", "rejected", "problem", "problem_count", "finished_at", "seconds"}
 _COLUMNS = [field.name for field in fields(Upload)]
 
 # Statements every upload needs are made once: building one and looking its text up cost more than running it.

@@ -70,7 +70,6 @@ def upgrade() -> None:
         sa.Column("banner", sa.String(length=255), nullable=False),
         sa.Column("session", sa.String(length=32), nullable=False),
         sa.Column("seconds", sa.JSON(), nullable=False),
-        sa.Column("expected_rows", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("state IN ('PENDING', 'PROCESSING', 'COMPLETED', 'FAILED')", name=op.f("ck_uploads_state")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_uploads")),
     )
