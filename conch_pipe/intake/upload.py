@@ -1,7 +1,8 @@
 """One upload from its first byte to its durable record, or to nothing.
 
 OPEN → FINISHING → (HELD) → COMMITTING → COMMITTED | DROPPED. Every upload that was begun ends with exactly one event:
-stored, repeated, refused, aborted or unknown. Knows no protocol; bytes are the spool's (spool.py).
+stored, repeated, refused, aborted or unknown. Knows no protocol; bytes are the spool's (spool.py), and what the catalog
+says in doubt is settled in record.py.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ from datetime import datetime
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
-from twisted.internet.defer import Deferred, TimeoutError, fail
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -24,16 +24,15 @@ from conch_pipe import events
 from conch_pipe.crashpoints import crashpoint
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.intake.admission import Limits, check_name, too_large
+from conch_pipe.intake.record import accept, verdict
 from conch_pipe.intake.spool import Spool, Spooled
 from conch_pipe.interfaces import IEvents, IUpload
-from conch_pipe.model import Client, State, Upload, ingest_job, utc
+from conch_pipe.model import Client, State, Upload, utc
 
 T = TypeVar("T")
 
 # name, head, tail, size, schema; raises PipeError. Runs in the pool's thread.
 QuickCheck = Callable[[str, bytes, bytes, int, Any], None]
-
-ASK_S = 2.0  # how long one look into the catalog may take when its answers are in doubt
 
 _log = Logger(namespace="conch_pipe.intake")
 
@@ -217,7 +216,14 @@ class UploadInProgress:
             self._still_wanted()
             stored = clock.seconds()
             self._seconds["store"] = stored - began
-            recorded = await self._accept(self._described(key, spooled))
+            self._sent = True
+            recorded = await accept(
+                self._needs.uploads,
+                self._described(key, spooled),
+                clock,
+                same_within_s=self._needs.limits.same_bytes_within_s,
+                within_s=self._needs.limits.outcome_wait_s,
+            )
         except PipeError as error:
             # CONFLICT: the bytes under that key are not ours. UNKNOWN_OUTCOME: a record may need them.
             if error.code not in (Code.CONFLICT, Code.UNKNOWN_OUTCOME):
@@ -264,34 +270,6 @@ class UploadInProgress:
             seconds=dict(self._seconds),
         )
 
-    async def _accept(self, upload: Upload) -> Upload:
-        """Record it; when the outcome is unknown, look and try again by id until it is known or time is over."""
-        needs = self._needs
-        job = ingest_job(upload, upload.received_at)
-        within_s = needs.limits.same_bytes_within_s
-        self._sent = True
-        try:
-            return cast(Upload, await needs.uploads.accept(upload, job, same_within_s=within_s))
-        except PipeError as error:
-            if error.code is not Code.UNKNOWN_OUTCOME:
-                raise
-            unknown = error
-        until, pause = needs.clock.seconds() + needs.limits.outcome_wait_s, 0.05
-        while (left := until - needs.clock.seconds()) > 0:
-            found = await self._look(upload.id, min(left / 2, ASK_S))
-            # Not there now may still mean on its way; a second accept by the same id settles it either way.
-            found = found or await _or_none(
-                needs.uploads.accept(upload, job, same_within_s=within_s), min(left / 2, ASK_S), needs.clock
-            )
-            if found is not None:
-                return found
-            await deferLater(needs.clock, min(pause, max(0, until - needs.clock.seconds())), lambda: None)
-            pause = min(pause * 2, 0.5)
-        raise unknown
-
-    async def _look(self, upload_id: UUID, within_s: float) -> Upload | None:
-        return await _or_none(self._needs.uploads.get(upload_id), within_s, self._needs.clock)
-
     async def _take_back(self, key: str) -> None:
         try:
             await self._needs.objects.delete(key)
@@ -303,17 +281,13 @@ class UploadInProgress:
     async def _verdict(self, recorded: Upload) -> Upload:
         """Wait for processing when the settings want that; the record stands whatever comes out."""
         needs = self._needs
-        until, pause = needs.clock.seconds() + needs.limits.verdict_wait_s, 0.05
-        while recorded.state in (State.PENDING, State.PROCESSING) and not (self._nobody_waits or needs.draining()):
-            left = until - needs.clock.seconds()
-            if left <= 0:
-                break
-            await deferLater(needs.clock, min(pause, left), lambda: None)
-            pause = min(pause * 2, 0.5)
-            recorded = await self._look(recorded.id, ASK_S) or recorded
-        if recorded.state is State.FAILED:
-            raise PipeError(Code.BAD_FILE, _short(recorded.problem or "the file was refused"))
-        return recorded
+        return await verdict(
+            needs.uploads,
+            recorded,
+            needs.clock,
+            within_s=needs.limits.verdict_wait_s,
+            given_up=lambda: self._nobody_waits or needs.draining(),
+        )
 
     # Ending early
 
@@ -406,16 +380,3 @@ def describe(client: Client, schema: str, name: str, door: str) -> dict[str, Any
         "name": name[:255].encode(errors="backslashreplace").decode(),  # lone surrogates cannot be logged
         "door": door,
     }
-
-
-async def _or_none(asked: Deferred[T], within_s: float, clock: IReactorTime) -> T | None:
-    """An answer, or None when there is none in time."""
-    try:
-        return await asked.addTimeout(within_s, clock)
-    except (PipeError, TimeoutError):
-        return None
-
-
-def _short(problem: str) -> str:
-    """One line of printable ASCII, at most 200 characters."""
-    return "".join(one if " " <= one <= "~" else "?" for one in problem)[:200]

@@ -251,16 +251,22 @@ def test_all_mistakes_of_the_settings_are_told_at_once(install):
     assert "Traceback" not in said
 
 
+def half_of_one(installation, sftp):
+    """A put of ONE that stands still after 60 bytes; its open file."""
+    installation.clients.tried["one.csv"] = ONE
+    file = sftp.open(f"/{SCHEMA}/one.csv", "wb")
+    file.write(ONE[:60])
+    file.flush()
+    return file
+
+
 def test_a_put_that_runs_at_sigterm_may_finish(install):
     """No new file begins, but this one ends with OK, the service with the signal, and its rows come after the start."""
     installation = install(service__drain_s=60)
     installation.launch().listening()
 
     with installation.session() as sftp:
-        installation.clients.tried["one.csv"] = ONE
-        file = sftp.open(f"/{SCHEMA}/one.csv", "wb")
-        file.write(ONE[:60])
-        file.flush()
+        file = half_of_one(installation, sftp)
         installation.tell_to_stop()
         wait_for(lambda: "draining" in installation.log_text(), "the drain")
         said = refusal(sftp.open, f"/{SCHEMA}/late.csv", "wb")
@@ -283,10 +289,7 @@ def test_a_put_that_outlasts_the_drain_leaves_nothing(install):
     installation.launch().listening()
 
     with installation.session() as sftp:
-        installation.clients.tried["one.csv"] = ONE
-        file = sftp.open(f"/{SCHEMA}/one.csv", "wb")
-        file.write(ONE[:60])
-        file.flush()
+        half_of_one(installation, sftp)
         installation.stop()
 
     assert installation.parts() == []
