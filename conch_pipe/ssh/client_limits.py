@@ -1,0 +1,66 @@
+"""Every bound of the SSH and SFTP client in one frozen value, so that a reader sees what a server can cost us.
+
+Numbers and no behaviour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """Sizes in bytes, times in seconds, everything else a count.
+
+    :param connect_s: one deadline for name resolution, TCP, version, key exchange, login and the start of SFTP.
+    :param request_s: from an SFTP request to its reply.
+    :param progress_s: while a file is being sent, the longest time in which the server takes and answers nothing.
+    :param requests: SFTP requests not yet answered, WRITEs not counted; more are refused at once.
+    :param writes: WRITEs not yet answered; OpenSSH's sftp has 64 too.
+    :param write: bytes of one WRITE, when the server does not say what it takes; every server takes these.
+    :param largest_write: bytes of one WRITE, when the server says that it takes more; OpenSSH says 261,120.
+    :param sftp_packet: an SFTP packet's length field; OpenSSH's SFTP_MAX_MSG_LENGTH.
+    :param names: entries of one NAME reply; OpenSSH sends 100, Go's pkg/sftp 128, Conch 250.
+    :param listing: entries of one folder.
+    :param attributes: extended attributes in one ATTRS.
+    :param extensions: name and data pairs in VERSION; OpenSSH 9.2 sends 11.
+    :param handle: draft-ietf-secsh-filexfer-02 section 6.3.
+    :param path: longest path we send.
+    :param window: our receive window: replies are small, listings are the largest we ask for.
+    :param channel_packet: largest data packet we accept on the channel.
+    :param peer_packet: smallest "maximum packet" of a server; 1 would make one packet of every byte.
+    :param backlog: bytes of requests waiting for the server's window.
+    :param banners: login banners, and in ``banner`` bytes of all of them; read and forgotten.
+    :param prompts: prompts in one keyboard-interactive request, and requests of one login.
+    :param methods: bytes of the list of login methods.
+    :param signature_algorithms: names in the server's list of signature algorithms (EXT_INFO).
+    :param extension_info: bytes of EXT_INFO, and in ``extension_infos`` how many of them.
+    :param unasked: channels and global requests a server may ask us for before we leave.
+    """
+
+    connect_s: float = 10.0
+    request_s: float = 30.0
+    progress_s: float = 60.0
+    requests: int = 256
+    writes: int = 64
+    write: int = 32_768
+    largest_write: int = 261_120
+    sftp_packet: int = 262_144
+    names: int = 1_000
+    listing: int = 100_000
+    attributes: int = 16
+    extensions: int = 64
+    handle: int = 256
+    path: int = 4_096
+    window: int = 2 * 2**20
+    channel_packet: int = 32_768
+    peer_packet: int = 1_024
+    backlog: int = 2**20
+    banners: int = 16
+    banner: int = 65_536
+    prompts: int = 8
+    methods: int = 1_024
+    signature_algorithms: int = 64
+    extension_info: int = 16_384
+    extension_infos: int = 2
+    unasked: int = 1_000

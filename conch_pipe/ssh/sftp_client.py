@@ -1,0 +1,475 @@
+"""An SFTP client of version 3: requests out, replies in, files sent with many WRITEs in flight.
+
+Sans-IO: bytes come by ``dataReceived`` and go to a :class:`Pipe`; time is a clock. Every reply is read strictly, and
+what cannot be followed ends the session: everything that waits fails then, exactly once. Knows no SSH.
+
+:source: draft-ietf-secsh-filexfer-02; OpenSSH PROTOCOL section 4 for the extensions.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from twisted.conch.ssh.filetransfer import FXF_CREAT, FXF_TRUNC, FXF_WRITE, SFTPError
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from conch_pipe.ssh import sftp_replies as replies
+from conch_pipe.ssh.client_errors import ClientError, ConnectionEnded, FileChanged, NoSFTP, ProtocolBroken, TooLate
+from conch_pipe.ssh.client_limits import ClientLimits
+from conch_pipe.ssh.fields import Malformed, Reader, string, u32, u64
+from conch_pipe.ssh.interfaces import FileSystemStatus
+from conch_pipe.ssh.sftp_replies import Entry, Parse
+from conch_pipe.ssh.sftp_upload import Upload
+from conch_pipe.ssh.sftp_wire import VERSION, PacketStream, Status, Type, attributes, packet
+
+_ROUND_A_WRITE = 1_024  # bytes of a packet that are no data; OpenSSH leaves as much room
+FRESH = FXF_WRITE | FXF_CREAT | FXF_TRUNC  # the flags of an ordinary put
+
+
+class Pipe(Protocol):
+    """What the client needs of the channel it runs in. The channel calls ``resume`` when ``room`` has grown."""
+
+    @property
+    def room(self) -> int:
+        """Bytes that the server's window and the socket take now; 0 while anything waits or keys are exchanged."""
+
+    def write(self, data: bytes) -> None:
+        """Send a request, or keep it until the window lets it go."""
+
+    def send_file(self, head: bytes, fd: int, offset: int, size: int) -> None:
+        """Send ``head`` and a piece of a file, together not more than ``room``.
+
+        :raises OSError: from reading; nothing has been sent then.
+        :raises EOFError: the file is too short; nothing has been sent then.
+        """
+
+    def drop(self, reason: str) -> None:
+        """Cut the whole connection without a word."""
+
+
+class _Request:
+    __slots__ = ("answer", "due", "parse")
+
+    def __init__(self, parse: Parse, due: float) -> None:
+        self.parse = parse
+        self.due = due
+        self.answer: Deferred[Any] = Deferred()
+
+
+class SFTPClient:
+    """One SFTP session. Every method that asks the server returns a Deferred.
+
+    A refusal fails it with SFTPError, the end of the session with a ClientError, each exactly once. Paths are bytes;
+    attributes are dicts as in Conch's interfaces.
+    """
+
+    def __init__(self, pipe: Pipe, clock: IReactorTime, limits: ClientLimits | None = None) -> None:
+        self._pipe = pipe
+        self._clock = clock
+        self._limits = limits or ClientLimits()
+        self._stream = PacketStream(self._limits.sftp_packet)
+        self._requests: dict[int, _Request] = {}  # in the order they were sent
+        self._writes: dict[int, Upload] = {}
+        self._sending: deque[Upload] = deque()  # with bytes left to send
+        self._last = 0
+        self._greeting: Deferred[None] | None = None
+        self._greeting_due = 0.0
+        self._timer: IDelayedCall | None = None
+        self._moved_at = 0.0  # when the server last took or answered something
+        self._parsing = self._pumping = False
+        self.over: ClientError | None = None  # why the session ended
+        self.extensions: dict[bytes, bytes] = {}
+        self.write_size = self._limits.write
+
+    # What the channel calls.
+
+    def start(self) -> Deferred[None]:
+        """Say INIT; fires when the server's VERSION has come."""
+        self._greeting = Deferred()
+        self._pipe.write(packet(Type.INIT, u32(VERSION)))
+        self._greeting_due = self._clock.seconds() + self._limits.request_s
+        self._watch(self._greeting_due)
+        return self._greeting
+
+    def dataReceived(self, data: bytes | memoryview) -> None:
+        """Bytes of the session."""
+        if self.over is not None:
+            return
+        self._stream.feed(data)
+        if self._parsing:
+            return
+        self._parsing = True
+        try:
+            while self.over is None and (found := self._stream.next()) is not None:
+                self._packet(found)
+        except Malformed as error:
+            self._broken(str(error))
+        finally:
+            self._parsing = False
+        self._pump()
+
+    def resume(self) -> None:
+        """The pipe has room again."""
+        self._moved_at = self._clock.seconds()
+        self._pump()
+
+    def connectionLost(self, reason: ClientError) -> None:
+        """The session is over: whatever waits fails. Later calls change nothing."""
+        if self.over is not None:
+            return
+        self.over = reason
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waiting = list(self._requests.values())
+        uploads = dict.fromkeys((*self._writes.values(), *self._sending))
+        self._requests.clear()
+        self._writes.clear()
+        self._sending.clear()
+        greeting, self._greeting = self._greeting, None
+        if greeting is not None:
+            greeting.errback(reason)
+        for request in waiting:
+            request.answer.errback(reason)
+        for upload in uploads:
+            upload.fail(reason)
+
+    # Files.
+
+    def open(self, path: bytes, flags: int, attrs: Mapping[str, Any] | None = None) -> Deferred[bytes]:
+        """Open a file.
+
+        :param flags: ``FXF_`` constants of ``twisted.conch.ssh.filetransfer``.
+        :returns: its handle.
+        """
+        return self._ask(Type.OPEN, self._path(path) + u32(flags) + attributes(attrs or {}), replies.handle)
+
+    def close(self, handle: bytes) -> Deferred[None]:
+        """Close a file or folder."""
+        return self._ask(Type.CLOSE, string(handle), replies.done)
+
+    def write(self, handle: bytes, fd: int, size: int, start: int = 0) -> Deferred[int]:
+        """Send ``size`` bytes of a local file from ``start`` on to the same place of an open remote file.
+
+        :param fd: see :class:`~conch_pipe.ssh.sftp_upload.Upload`.
+        :returns: ``size``, when every byte has been acknowledged.
+        :raises: OSError or FileChanged, when the local file cannot be read; the session goes on.
+        """
+        return self._upload(handle, fd, size, start).finished
+
+    def put(
+        self,
+        fd: int,
+        path: bytes,
+        size: int | None = None,
+        flags: int = FRESH,
+        attrs: Mapping[str, Any] | None = None,
+        *,
+        durable: bool = False,
+    ) -> Deferred[int]:
+        """Open a remote file, send a local one into it, close it.
+
+        :param size: bytes; the local file's size, unless given.
+        :param durable: fsync before the close, where the server has that (``fsync@openssh.com``).
+        :returns: the bytes sent; the server has said OK to each WRITE and to the CLOSE.
+        """
+        if size is None:
+            size = os.fstat(fd).st_size
+        return Deferred.fromCoroutine(self._put(fd, path, size, flags, attrs, durable))
+
+    def fsync(self, handle: bytes) -> Deferred[None]:
+        """Have what was written made durable.
+
+        :raises: SFTPError OP_UNSUPPORTED without fsync@openssh.com.
+        """
+        return self._extended(b"fsync@openssh.com", string(handle), replies.done)
+
+    def stat(self, path: bytes) -> Deferred[dict[str, Any]]:
+        """Attributes of a file or folder, links followed."""
+        return self._ask(Type.STAT, self._path(path), replies.attributes)
+
+    def lstat(self, path: bytes) -> Deferred[dict[str, Any]]:
+        """Attributes, of a link itself."""
+        return self._ask(Type.LSTAT, self._path(path), replies.attributes)
+
+    def fstat(self, handle: bytes) -> Deferred[dict[str, Any]]:
+        """Attributes of an open file."""
+        return self._ask(Type.FSTAT, string(handle), replies.attributes)
+
+    def setstat(self, path: bytes, attrs: Mapping[str, Any]) -> Deferred[None]:
+        """Change attributes."""
+        return self._ask(Type.SETSTAT, self._path(path) + attributes(attrs), replies.done)
+
+    def fsetstat(self, handle: bytes, attrs: Mapping[str, Any]) -> Deferred[None]:
+        """Change attributes of an open file (Conch's own client sends FSTAT here)."""
+        return self._ask(Type.FSETSTAT, string(handle) + attributes(attrs), replies.done)
+
+    def remove(self, path: bytes) -> Deferred[None]:
+        """Remove a file."""
+        return self._ask(Type.REMOVE, self._path(path), replies.done)
+
+    def rename(self, old: bytes, new: bytes) -> Deferred[None]:
+        """Rename; most servers refuse when the new name is taken."""
+        return self._ask(Type.RENAME, self._path(old) + self._path(new), replies.done)
+
+    def posix_rename(self, old: bytes, new: bytes) -> Deferred[None]:
+        """Rename over whatever has the new name.
+
+        :raises: SFTPError OP_UNSUPPORTED without posix-rename@openssh.com.
+        """
+        return self._extended(b"posix-rename@openssh.com", self._path(old) + self._path(new), replies.done)
+
+    # Folders and paths.
+
+    def opendir(self, path: bytes) -> Deferred[bytes]:
+        """Open a folder. :returns: its handle."""
+        return self._ask(Type.OPENDIR, self._path(path), replies.handle)
+
+    def readdir(self, handle: bytes) -> Deferred[list[Entry]]:
+        """Some entries of an open folder; none at its end."""
+        return self._ask(Type.READDIR, string(handle), replies.entries)
+
+    def listing(self, path: bytes) -> Deferred[list[Entry]]:
+        """All entries of a folder.
+
+        :raises: ProtocolBroken when there are more than the limit.
+        """
+        return Deferred.fromCoroutine(self._listing(path))
+
+    def mkdir(self, path: bytes, attrs: Mapping[str, Any] | None = None) -> Deferred[None]:
+        """Make a folder."""
+        return self._ask(Type.MKDIR, self._path(path) + attributes(attrs or {}), replies.done)
+
+    def rmdir(self, path: bytes) -> Deferred[None]:
+        """Remove an empty folder."""
+        return self._ask(Type.RMDIR, self._path(path), replies.done)
+
+    def realpath(self, path: bytes) -> Deferred[bytes]:
+        """The server's absolute path."""
+        return self._ask(Type.REALPATH, self._path(path), replies.path)
+
+    def statvfs(self, path: bytes) -> Deferred[FileSystemStatus]:
+        """Free space, to tell a full disk from another FAILURE.
+
+        :raises: SFTPError OP_UNSUPPORTED without statvfs@openssh.com.
+        """
+        return self._extended(b"statvfs@openssh.com", self._path(path), replies.file_system_status)
+
+    def check_file(self, path: bytes, algorithm: bytes = b"sha256") -> Deferred[tuple[bytes, bytes]]:
+        """The server's hash of a whole file: algorithm and digest.
+
+        :raises: SFTPError OP_UNSUPPORTED without check-file.
+        :source: draft-ietf-secsh-filexfer-extensions-00 section 3.
+        """
+        body = self._path(path) + string(algorithm) + u64(0) + u64(0) + u32(0)
+        return self._extended(b"check-file-name", body, replies.hashes, b"check-file")
+
+    # Requests and replies.
+
+    def _path(self, path: bytes) -> bytes:
+        if len(path) > self._limits.path or b"\0" in path:
+            raise ValueError("a remote path is too long or has a NUL in it")
+        return string(path)
+
+    def _number(self) -> int:
+        self._last = (self._last + 1) & 0xFFFFFFFF
+        while self._last in self._requests or self._last in self._writes:
+            self._last = (self._last + 1) & 0xFFFFFFFF
+        return self._last
+
+    def _ask(self, kind: Type, body: bytes, parse: Parse) -> Deferred[Any]:
+        if self.over is not None:
+            return fail(self.over)
+        if len(self._requests) >= self._limits.requests:
+            return fail(SFTPError(Status.FAILURE, "too many requests are waiting for the server"))
+        number = self._number()
+        request = _Request(parse, self._clock.seconds() + self._limits.request_s)
+        self._requests[number] = request
+        self._watch(request.due)
+        self._pipe.write(packet(kind, u32(number) + body))
+        return request.answer
+
+    def _extended(self, name: bytes, body: bytes, parse: Parse, offered: bytes | None = None) -> Deferred[Any]:
+        if self.over is None and (offered or name) not in self.extensions:
+            return fail(SFTPError(Status.OP_UNSUPPORTED, f"the server does not offer {(offered or name).decode()}"))
+        return self._ask(Type.EXTENDED, string(name) + body, parse)
+
+    def _packet(self, data: memoryview) -> None:
+        if self._greeting is not None:
+            self._greeted(data)
+            return
+        kind, reader = data[0], Reader(data[1:])
+        number = reader.u32()
+        upload = self._writes.pop(number, None)
+        if upload is not None:
+            try:
+                replies.done(kind, reader, self._limits)
+            except SFTPError as error:
+                upload.fail(error)
+            except Malformed:
+                self._writes[number] = upload  # it fails with all the others
+                raise
+            self._moved_at = self._clock.seconds()
+            upload.flying -= 1
+            upload.end_if_done()
+            return
+        request = self._requests.pop(number, None)
+        if request is None:
+            raise Malformed("a reply to no request")
+        try:
+            value = request.parse(kind, reader, self._limits)
+        except SFTPError as error:
+            request.answer.errback(error)
+        except Malformed:
+            self._requests[number] = request  # it fails with all the others
+            raise
+        else:
+            request.answer.callback(value)
+
+    def _greeted(self, data: memoryview) -> None:
+        assert self._greeting is not None
+        try:
+            self.extensions = replies.version(data, self._limits)
+        except SFTPError as error:
+            why = NoSFTP(error.message)
+            self.connectionLost(why)
+            self._pipe.drop(str(why))
+            return
+        greeting, self._greeting = self._greeting, None
+        if b"limits@openssh.com" in self.extensions:
+            # Not waited for: its answer is there before the one to the first OPEN.
+            self._extended(b"limits@openssh.com", b"", replies.write_limits).addCallbacks(self._learn, lambda _: None)
+        greeting.callback(None)
+
+    def _learn(self, told: replies.WriteLimits) -> None:
+        largest = min(told.write or self.write_size, self._limits.largest_write)
+        if told.packet:
+            largest = min(largest, told.packet - _ROUND_A_WRITE)
+        self.write_size = max(1, largest)
+
+    def _broken(self, why: str) -> ClientError:
+        error = ProtocolBroken(why)
+        self.connectionLost(error)
+        self._pipe.drop(why)
+        return error
+
+    # Sending files.
+
+    def _upload(self, handle: bytes, fd: int, size: int, start: int) -> Upload:
+        upload = Upload(handle, fd, start, size, self._forget)
+        if self.over is not None:
+            upload.fail(self.over)
+        elif size > 0:
+            if not self._writes and not self._sending:
+                self._moved_at = self._clock.seconds()
+            self._sending.append(upload)
+            self._watch(self._moved_at + self._limits.progress_s)
+            self._pump()
+        else:
+            upload.end_if_done()
+        return upload
+
+    def _forget(self, upload: Upload) -> None:
+        if upload in self._sending:
+            self._sending.remove(upload)
+
+    def _pump(self) -> None:
+        """Send WRITEs while there is room for them. Never a small piece while a larger one will fit soon."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while self._sending and self.over is None and len(self._writes) < self._limits.writes:
+                upload = self._sending[0]
+                whole = min(self.write_size, upload.left)
+                size = min(whole, self._pipe.room - upload.head_size)
+                if size <= 0 or (size < min(whole, self.write_size // 4) and self._writes):
+                    return
+                self._send(upload, size)
+        finally:
+            self._pumping = False
+
+    def _send(self, upload: Upload, size: int) -> None:
+        number = self._number()
+        head, offset = upload.head(number, size)
+        self._writes[number] = upload
+        upload.sent(size)
+        if upload.left:
+            self._sending.rotate(-1)
+        else:
+            self._sending.remove(upload)
+        try:
+            self._pipe.send_file(head, upload.fd, offset, size)
+        except (OSError, EOFError) as error:
+            del self._writes[number]
+            upload.flying -= 1
+            upload.fail(FileChanged("the local file got shorter") if isinstance(error, EOFError) else error)
+
+    async def _put(
+        self, fd: int, path: bytes, size: int, flags: int, attrs: Mapping[str, Any] | None, durable: bool
+    ) -> int:
+        handle = await self.open(path, flags, attrs)
+        upload = self._upload(handle, fd, size, 0)
+        durable = durable and b"fsync@openssh.com" in self.extensions
+        # A small file is on its way already: the CLOSE goes with it, and saves waiting for the server once.
+        closing = None if upload.left or durable or upload.over else self.close(handle)
+        try:
+            await upload.finished
+            if durable:
+                await self.fsync(handle)
+        except BaseException:
+            (closing or self.close(handle)).addErrback(lambda _: None)
+            raise
+        await (closing or self.close(handle))
+        return size
+
+    async def _listing(self, path: bytes) -> list[Entry]:
+        found: list[Entry] = []
+        handle = await self.opendir(path)
+        try:
+            while some := await self.readdir(handle):
+                found += some
+                if len(found) > self._limits.listing:
+                    raise self._broken("too many names in one folder")
+        except BaseException:
+            self.close(handle).addErrback(lambda _: None)
+            raise
+        await self.close(handle)
+        return found
+
+    # Time.
+
+    def _watch(self, due: float) -> None:
+        """Look at the clock then, at the latest."""
+        wait = max(0.0, due - self._clock.seconds())
+        if self._timer is None:
+            self._timer = self._clock.callLater(wait, self._look)
+        elif due < self._timer.getTime():
+            self._timer.reset(wait)
+
+    def _look(self) -> None:
+        self._timer = None
+        now, limits = self._clock.seconds(), self._limits
+        oldest = next(iter(self._requests.values()), None)
+        dues = [(oldest.due, "request", limits.request_s)] if oldest is not None else []
+        if self._writes or self._sending:
+            dues.append((self._moved_at + limits.progress_s, "progress", limits.progress_s))
+        if self._greeting is not None:
+            dues.append((self._greeting_due, "subsystem", limits.request_s))
+        if not dues:
+            return
+        due, stage, seconds = min(dues)
+        if due > now:
+            self._watch(due)
+            return
+        error = TooLate(stage, seconds)
+        self.connectionLost(error)
+        self._pipe.drop(str(error))
+
+    def end(self) -> None:
+        """We need it no more: whatever still waits fails."""
+        self.connectionLost(ConnectionEnded("we closed the session"))
