@@ -26,7 +26,8 @@ COOKIE = 16  # bytes
 _LONGEST_NAME = 64  # RFC 4251 section 6
 _MOST_NAMES = 128  # of one list; asyncssh's longest has 41
 _LONGEST_LIST = _MOST_NAMES * (_LONGEST_NAME + 1)
-_NAME = re.compile(rb"[!-+\--~]{1,%d}" % _LONGEST_NAME)
+_NAME = rb"[!-+\--~]{1,%d}" % _LONGEST_NAME  # printable ASCII without the comma
+_NAMES = re.compile(rb"%b(?:,%b){0,%d}" % (_NAME, _NAME, _MOST_NAMES - 1))
 _MARKERS = (b"ext-info-", b"kex-strict-")  # among the exchanges, but none
 _NO_COMPRESSION = b"none"
 _TOLD = 200  # characters of a peer's list that an error shows
@@ -142,12 +143,9 @@ def _tail(reader: Reader) -> bool:
 def _names(text: bytes) -> tuple[bytes, ...]:
     if not text:
         return ()
-    names = tuple(text.split(b","))
-    if len(names) > _MOST_NAMES:
-        raise Malformed("too many algorithms")
-    if not all(map(_NAME.fullmatch, names)):
-        raise Malformed("an algorithm's name is empty, too long or not printable ASCII")
-    return names
+    if not _NAMES.fullmatch(text):
+        raise Malformed("a list of algorithms that is too long, or not of names in printable ASCII")
+    return tuple(text.split(b","))
 
 
 def write(cookie: bytes, algorithms: Algorithms, extra_exchanges: Sequence[bytes]) -> bytes:
