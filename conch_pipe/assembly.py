@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from twisted.application.service import Service
@@ -178,6 +179,11 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
             elsewhere_s=uploads.stat_elsewhere_s,
             leftover_s=uploads.leftover_s,
         ),
+        door={
+            "seconds": monotonic,
+            "penalty_exempt": settings.ssh.penalty_exempt,
+            "proxy_from": settings.ssh.proxy_from,
+        },
     )
     return Gateway(
         settings,

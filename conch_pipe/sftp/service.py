@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -70,6 +70,7 @@ class SFTPService(Service):
     :param host_keys: private Ed25519 and RSA keys.
     :param threads: where bcrypt runs; started and stopped with the service.
     :param disk: gives the spool's numbers for statvfs.
+    :param door: what PutFactory may be told besides: ``tally``, ``seconds``, ``penalty_exempt``, ``proxy_from``.
     """
 
     name = "sftp"  # type: ignore[assignment]  # twisted declares None
@@ -88,6 +89,7 @@ class SFTPService(Service):
         disk: Callable[[], FileSystemStatus],
         limits: Limits,
         rules: Rules,
+        door: Mapping[str, Any] | None = None,
     ) -> None:
         self._endpoint: Any = endpoint
         self._clock = clock
@@ -113,7 +115,7 @@ class SFTPService(Service):
         )
         realm = PutRealm(self.visits, intake, uploads, events, disk)
         listener = ConnectionEvents(self.visits, events)
-        self._factory = PutFactory(Portal(realm, [login]), host_keys, listener, clock, limits)
+        self._factory = PutFactory(Portal(realm, [login]), host_keys, listener, clock, limits, **(door or {}))
         self._watch = Watch(self.visits, credentials, events, clock)
         self._port: IListeningPort | None = None
         self._drain_by: float | None = None

@@ -13,10 +13,19 @@ from dataclasses import dataclass
 class Limits:
     """Sizes in bytes, times in seconds, everything else a count.
 
-    :param connections: of one process at a time; idle ones cost 6 KiB each, the bound is file descriptors.
+    :param connections: at a time, of all processes together; idle ones cost 6 KiB each, the bound is file descriptors.
     :param not_logged_in: connections that have not logged in (sshd: MaxStartups).
+    :param early_drop_share: of ``not_logged_in``; from there on newcomers are refused at random, 30 % at first and all
+        at the end (sshd: MaxStartups 10:30:100).
     :param per_address: connections of one IPv4 address or IPv6 /64.
     :param not_logged_in_per_address: the same, before login.
+    :param penalty_password_s: what a wrong password costs its address; this and the next five as sshd's
+        PerSourcePenalties (authfail, invaliduser).
+    :param penalty_no_attempt_s: a connection that ends without a try (noauth).
+    :param penalty_late_s: a connection that has not logged in in time (grace-exceeded).
+    :param penalty_violation_s: a connection that breaks the protocol before login.
+    :param penalty_from_s: an address that owes so much is refused until all has run off (min).
+    :param penalty_longest_s: more is never owed (max); 0: nobody is punished.
     :param login_s: from accept to login; sshd's LoginGraceTime is 120, scripts need under 2, a person 20.
     :param version_line: with its line end; RFC 4253 section 4.2.
     :param packet_before_login: an SSH packet's length field; RFC 4253 section 6.1 asks for 35,000.
@@ -57,8 +66,15 @@ class Limits:
 
     connections: int = 500
     not_logged_in: int = 50
+    early_drop_share: float = 0.5
     per_address: int = 20
     not_logged_in_per_address: int = 10
+    penalty_password_s: float = 5.0
+    penalty_no_attempt_s: float = 1.0
+    penalty_late_s: float = 10.0
+    penalty_violation_s: float = 30.0
+    penalty_from_s: float = 15.0
+    penalty_longest_s: float = 600.0
     login_s: float = 30.0
     version_line: int = 255
     packet_before_login: int = 35_000
