@@ -35,6 +35,20 @@ class Service(Section):
         le=3600,
         description="Seconds that running uploads may take to finish when the service is told to stop.",
     )
+    processes: Count = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes that take connections on the one port; from 2 on, besides the one that looks after them "
+        "and runs the queue.",
+    )
+    linger_s: Seconds = Field(
+        default=300,
+        ge=0,
+        le=43_200,
+        description="Seconds that open sessions may go on in a process that is being replaced (SIGUSR2), before they "
+        "are drained.",
+    )
 
 
 class Ssh(Section):

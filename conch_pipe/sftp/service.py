@@ -131,6 +131,11 @@ class SFTPService(Service):
         address: Any = self._port.getHost()
         return int(address.port)
 
+    @property
+    def connections(self) -> int:
+        """How many there are, logged in or not."""
+        return len(self._factory.live())
+
     def startService(self) -> None:
         """Listen; an address that cannot be had stops the start.
 
@@ -147,6 +152,12 @@ class SFTPService(Service):
     def stopService(self) -> Deferred[None]:
         """End all connections and stop; :meth:`drain` before it lets running puts finish."""
         return Deferred.fromCoroutine(self._stop())
+
+    async def shut(self) -> None:
+        """Take no new connections; those that are here go on as before."""
+        port, self._port = self._port, None
+        if port is not None:
+            await maybeDeferred(port.stopListening)
 
     def drain(self, seconds: float) -> Deferred[None]:
         """Take no new connections, logins and files; end all connections once no put is running.
@@ -170,9 +181,7 @@ class SFTPService(Service):
         by = self._clock.seconds() + seconds
         self._drain_by = by if self._drain_by is None else min(by, self._drain_by)
         self.visits.draining = True
-        port, self._port = self._port, None
-        if port is not None:
-            await maybeDeferred(port.stopListening)
+        await self.shut()
         for connection in self._factory.live():
             if not connection.avatar_known:
                 connection.sendDisconnect(DISCONNECT_BY_APPLICATION, b"shutting down")
