@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from socket import AddressFamily
+from time import monotonic
 from typing import Any
 
 from twisted.application.service import Service
@@ -283,6 +284,11 @@ def _sftp(
             elsewhere_s=settings.uploads.stat_elsewhere_s,
             leftover_s=settings.uploads.leftover_s,
         ),
+        door={
+            "seconds": monotonic,
+            "penalty_exempt": settings.ssh.penalty_exempt,
+            "proxy_from": settings.ssh.proxy_from,
+        },
     )
 
 
