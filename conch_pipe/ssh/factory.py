@@ -89,7 +89,7 @@ class PutFactory(SSHFactory):
         self._algorithms = [name for key in host_keys for name in _ALGORITHMS[key.type()]]
         self._live: dict[PutTransport, _Place] = {}
         self._nameless: dict[BehindProxy, _Place] = {}
-        self._tally = tally or OwnTally()
+        self._tally: Tally = OwnTally() if tally is None else tally
         self._proxies = Networks(proxy_from)
         exempt = Networks([*penalty_exempt, *proxy_from])
         self._admission = Admission(self.limits, self._tally, chance)

@@ -229,7 +229,7 @@ class SharedTally:
             own[at] = max(own[at], sentence.owed_until)
             own[at + 1] = max(own[at + 1], sentence.shut_until)
 
-    def _column(self, memory: memoryview, index: int) -> tuple[memoryview, memoryview, memoryview]:
+    def _column(self, memory: memoryview, index: int) -> tuple[memoryview[int], memoryview[int], memoryview[float]]:
         shape, at = self._shape, _LINE + index * self._shape.column_bytes
         counts = at + _LINE
         moments = counts + shape.counted_rows * shape.counted * 8
