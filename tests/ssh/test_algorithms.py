@@ -275,6 +275,15 @@ def test_the_two_directions_are_agreed_on_apart() -> None:
     assert (agreed.cipher_to_client, agreed.mac_to_client) == (b"aes256-ctr", b"hmac-sha2-256")
 
 
+@pytest.mark.parametrize("kind", ["ciphers", "macs", "compressions"])
+@pytest.mark.parametrize("direction", ["to_server", "to_client"])
+def test_what_the_server_has_in_one_direction_is_not_there_in_the_other(kind: str, direction: str) -> None:
+    ctr = proposal(ciphers_to_server="aes128-ctr", ciphers_to_client="aes128-ctr")
+
+    with pytest.raises(NothingInCommon):
+        agree(ctr, replace(ctr, **{f"{kind}_{direction}": (b"other",)}))
+
+
 @pytest.mark.parametrize(
     "cipher", ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"]
 )

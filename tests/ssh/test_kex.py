@@ -689,6 +689,8 @@ def test_ecdsa_verifies(curve: ec.EllipticCurve, name: bytes, digest: hashes.Has
 
     refused(blob, sign(H), algorithm, hash=H[::-1])
     refused(blob + b"\0", sign(H), algorithm)
+    halves = sign(H)[4 + len(algorithm) + 4 :]
+    refused(blob, string(algorithm) + string(halves + b"\0"), algorithm)
     refused(blob.replace(string(name), string(b"nistp999")), sign(H), algorithm)
     for other in {b"ecdsa-sha2-nistp256", b"ecdsa-sha2-nistp384", b"ecdsa-sha2-nistp521", b"ssh-ed25519"} - {algorithm}:
         refused(blob, sign(H), other)
@@ -716,6 +718,7 @@ def test_ecdsa_halves_that_are_none_are_refused(halves: bytes) -> None:
         (ED25519 + string(bytes(31)), HOST_KEY.sign(H)),
         (ED25519 + string(bytes(33)), HOST_KEY.sign(H)),
         (RSA, HOST_KEY.sign(H)),
+        (string(b"ssh-ed448") + HOST_KEY.blob[15:], HOST_KEY.sign(H)),  # the right key under another type
         (string(b"ssh-ed25519-cert-v01@openssh.com") + HOST_KEY.blob, HOST_KEY.sign(H)),
     ],
 )
