@@ -70,7 +70,7 @@ class BehindProxy(TwistedProtocol):
         if rest:
             connection.dataReceived(rest)
 
-    def connectionLost(self, reason: Failure | None = None) -> None:  # type: ignore[override]
+    def connectionLost(self, reason: Failure | None = None) -> None:
         """Gone: a proxy may come and go without a word to see whether we live."""
         if self._connection is not None:
             self._connection.connectionLost(reason)
