@@ -106,6 +106,12 @@ def test_ssh_audit_has_nothing_against_a_strict_server() -> None:
             assert not any(audit[kind][name.decode()][1:3]), name
 
 
+def test_a_strict_side_is_safe_from_terrapin_whatever_the_peer_lacks() -> None:
+    """CVE-2023-48795: ChaCha20-Poly1305, and CBC with encrypt-then-MAC, where one side has no strict kex."""
+    for preset in (SERVER["strict-2026"], CLIENT["strict-2026"]):
+        assert all(name.startswith(b"aes") for name in preset.ciphers)
+
+
 def test_a_strict_server_does_not_use_an_rsa_key_that_ssh_audit_warns_of() -> None:
     assert usable_with(rsa_blob(2048), SERVER["strict-2026"]) == ()
     assert usable_with(rsa_blob(3072), SERVER["strict-2026"]) == (b"rsa-sha2-512", b"rsa-sha2-256")
