@@ -65,7 +65,8 @@ class OwnTally:
         self._punished = punished
         self._sentences: OrderedDict[str, Sentence] = OrderedDict()
 
-    def __len__(self) -> int:
+    def known(self) -> int:
+        """How many sources it remembers (no ``__len__``: an empty tally must not be taken for none)."""
         return len(self._counts) + len(self._sentences)
 
     def add(self, source: str | None, connections: int, waiting: int) -> None:
