@@ -19,7 +19,7 @@ from conch_pipe.crashpoints import crashpoint
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.formats import quick
 from conch_pipe.intake.admission import Limits, Room, check_name, check_size
-from conch_pipe.intake.spool import InThread, open_spool
+from conch_pipe.intake.spool import InThread, Memory, open_spool
 from conch_pipe.intake.system_errors import refused_by_system
 from conch_pipe.intake.temporary_names import TemporaryNames
 from conch_pipe.intake.upload import Needs, QuickCheck, UploadInProgress, describe
@@ -70,6 +70,7 @@ class Intake:
         self._limits = limits
         self._names = names
         self._room = Room(folder, limits, events, clock)
+        self._memory = Memory(limits.memory_bytes)
         self._live: set[UploadInProgress] = set()
         self._draining = False
         self._empty: list[Deferred[None]] = []
@@ -122,6 +123,8 @@ class Intake:
             self._in_thread,
             lag_bytes=self._limits.lag_bytes,
             sync_bytes=self._limits.sync_bytes,
+            small_bytes=self._limits.small_bytes,
+            memory=self._memory,
         )
         upload = UploadInProgress(
             upload_id,

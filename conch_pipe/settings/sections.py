@@ -243,6 +243,15 @@ class Spool(Section):
     sync_bytes: Size = Field(
         default=16 * MIB, ge=MIB, description="Bytes between two running fsyncs, so that CLOSE is short."
     )
+    small_bytes: Size = Field(
+        default=64 * KIB,
+        ge=0,
+        le=MIB,
+        description="Up to this size a file is recorded with its bytes, in one transaction; 0: none.",
+    )
+    memory_bytes: Size = Field(
+        default=16 * MIB, ge=0, description="Bytes of small files being received, all together; the others are on disk."
+    )
 
 
 class Files(Section):
