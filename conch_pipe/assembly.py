@@ -246,6 +246,8 @@ def _intake(
             verdict_wait_s=uploads.wait_for_verdict_s,
             lag_bytes=settings.spool.lag_bytes,
             sync_bytes=settings.spool.sync_bytes,
+            small_bytes=settings.spool.small_bytes,
+            memory_bytes=settings.spool.memory_bytes,
             free_bytes=settings.disk.free_bytes,
             free_share=settings.disk.free_share,
             free_inodes_share=settings.disk.free_inodes_share,
