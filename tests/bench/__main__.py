@@ -37,7 +37,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="pipe-sftp-bench-", dir=place) as base:
             print(f"\n## {name}\n\n{(bench.__doc__ or '').strip()}\n")
             print(f"Source and destination are on {measure.filesystem(Path(base))}.\n")
-            print(bench.run(Path(base), **options), flush=True)
+            others = measure.Others()
+            print(bench.run(Path(base), **options))
+            print(f"\nMeanwhile programs that are not of the bench used {others.cores():.2f} cores.", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Hashable, Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -148,9 +149,21 @@ def _said(*command: str) -> str:
     return (done.stdout or done.stderr).splitlines()[0].split(",")[0].strip()
 
 
-def _load() -> str:
-    """Of the last minute: how quiet the machine was."""
-    return f"{os.getloadavg()[0]:.1f}"
+class Others:
+    """How many cores programs that are not of the bench have used since it was made."""
+
+    def __init__(self) -> None:
+        self._begun, self._used = time.monotonic(), self._others_s()
+
+    def cores(self) -> float:
+        """On average; the kernel's own work for the bench is in it."""
+        return max(0.0, self._others_s() - self._used) / (time.monotonic() - self._begun)
+
+    def _others_s(self) -> float:
+        user, nice, system, _idle, _waiting, *interrupts = map(
+            int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+        )
+        return (user + nice + system + sum(interrupts)) * _TICK_S - family_cpu_s(os.getpid())
 
 
 def filesystem(folder: Path) -> str:
@@ -176,7 +189,7 @@ def circumstances() -> str:
     return "\n".join(
         [
             f"* {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores ({model}), Linux {platform.release()}, "
-            f"loopback; load average before {_load()}",
+            "loopback",
             f"* {_said('ssh', '-V')}, {_said('rclone', 'version')}, Python {platform.python_version()}, {ours}",
             f"* command: `python -m tests.bench {shlex.join(sys.argv[1:])}`",
             "* median of the rounds (least–greatest); rounds of all servers interleaved",
