@@ -43,9 +43,10 @@ from conch_pipe.interfaces import IJobs, IObjects, IWarehouse, IWorkers
 from conch_pipe.model import utc
 from conch_pipe.objects.folder import FolderObjects
 from conch_pipe.presence import Presence
+from conch_pipe.processes import counts
 from conch_pipe.processes.door import Door, close_door
 from conch_pipe.processes.doors import Doors
-from conch_pipe.processes.share import COMPLAINTS, LOG, MARK, SOCKET
+from conch_pipe.processes.share import COMPLAINTS, COUNTS, LOG, MARK, SOCKET
 from conch_pipe.processing.ingest import CHECK, stages
 from conch_pipe.processing.runner import Runner
 from conch_pipe.processing.service import Processing
@@ -57,6 +58,7 @@ from conch_pipe.sftp.service import Rules, SFTPService
 from conch_pipe.ssh import hostkeys
 from conch_pipe.ssh.interfaces import FileSystemStatus
 from conch_pipe.ssh.limits import Limits as SSHLimits
+from conch_pipe.ssh.tally import OwnTally, SharedTally, Tally
 from conch_pipe.warehouse.duckdb_file import DuckDBWarehouse
 
 InThread = Callable[..., Deferred[Any]]
@@ -166,8 +168,8 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
             count=settings.service.processes,
             document=lambda number, index: gateway.document(number, index),
             descriptors=lambda: gateway.descriptors(),
-            tidy=lambda number: intake.tidy(_own_spool(settings, number)),
-            heard=lambda index, message: gateway.heard(index, message),
+            tidy=lambda number, index: gateway.tidy(number, index),
+            heard=lambda message: gateway.heard(message),
             linger_s=settings.service.linger_s,
             drain_s=settings.service.drain_s,
         )
@@ -207,7 +209,9 @@ def assemble_door(
     intake = _intake(settings, folder, objects, catalog, happenings, reactor, in_thread, schemas)
     happenings.listeners.append(lambda event: report(stored=True) if event.kind is events.UPLOAD_STORED else None)
     endpoint = AdoptedStreamServerEndpoint(reactor, SOCKET, AddressFamily(given["family"]))
-    sftp = _sftp(settings, endpoint, intake, catalog, happenings, reactor)
+    tally = counts.take(COUNTS, given["index"])
+    key = bytes.fromhex(given["key"])
+    sftp = _sftp(settings, endpoint, intake, catalog, happenings, reactor, tally, report, key)
     return Door(
         reactor,
         schemas=schemas,
@@ -265,8 +269,12 @@ def _sftp(
     catalog: Catalog,
     happenings: Events,
     reactor: Any,
+    tally: Tally | None = None,
+    say: Callable[..., None] | None = None,
+    key: bytes | None = None,
 ) -> SFTPService:
     clock = reactor
+    tally = tally or OwnTally()
     return SFTPService(
         endpoint,
         load_host_keys(settings),
@@ -287,10 +295,13 @@ def _sftp(
             leftover_s=settings.uploads.leftover_s,
         ),
         door={
+            "tally": tally,
             "seconds": monotonic,
             "penalty_exempt": settings.ssh.penalty_exempt,
             "proxy_from": settings.ssh.proxy_from,
         },
+        say=say,
+        key=key,
     )
 
 
@@ -335,6 +346,9 @@ class Gateway(Service):
         self._looking = LoopingCall(self._look_at_schemas)
         self._looking.clock = reactor
         self.log: Any = sys.stdout  # where the log goes, for door processes
+        self._counts = -1  # the descriptor of what door processes count together in
+        self._tally: SharedTally | None = None
+        self._key = os.urandom(32).hex()  # of what door processes must not tell in clear
         self._mark = -1  # the descriptor of presence.alone
         self._facts: dict[str, Any] = {}
         self._telling = LoopingCall(self._tell)
@@ -408,14 +422,23 @@ class Gateway(Service):
             "schemas": self._schema_texts(),
             "number": number,
             "index": index,
+            "key": self._key,
             "family": AddressFamily.AF_INET6 if ":" in self.settings.ssh.interface else AddressFamily.AF_INET,
         }
 
     def descriptors(self) -> dict[int, int]:
         """Which of our descriptors a door process gets."""
-        return {LOG: self.log.fileno(), COMPLAINTS: 2, MARK: self._mark}
+        if self._tally is None:
+            self._counts, self._tally = counts.make(self.settings.service.processes)
+        return {LOG: self.log.fileno(), COMPLAINTS: 2, MARK: self._mark, COUNTS: self._counts}
 
-    def heard(self, index: int, message: Mapping[str, Any]) -> None:
+    def tidy(self, number: int, index: int) -> Deferred[None]:
+        """A door process has ended: nothing of it counts any more, and what it left on the spool goes."""
+        if self._tally is not None:
+            self._tally.forget(index)
+        return self.intake.tidy(_own_spool(self.settings, number))
+
+    def heard(self, message: Mapping[str, Any]) -> None:
         """What a door process tells."""
         if "stored" in message:
             self.processing.runner.nudge()

@@ -68,7 +68,7 @@ def main() -> None:
     parent = Parent(reactor)
     try:
         parent.door = assemble_door(settings, reactor, given, parent.report, lambda: _end(reactor))
-        StandardIO(parent, ORDERS, REPORTS)
+        StandardIO(parent, ORDERS, REPORTS)  # type: ignore[call-arg]
         parent.door.start(given["schemas"])
     except PipeError as error:
         os.write(REPORTS, line(cannot=str(error)))

@@ -102,6 +102,8 @@ class Door:
             self.retire(float(order["retire"]))
         elif "drain" in order:
             self.drain(float(order["drain"]))
+        else:
+            self.sftp.hear(order)
 
     def take_schemas(self, texts: Mapping[str, str]) -> None:
         """The schemas are these now; the parent has found no mistake in them."""

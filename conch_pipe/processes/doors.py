@@ -46,8 +46,8 @@ class Doors(Service):
     :param count: processes that take connections.
     :param document: makes what a process is given, of its number and its index (below twice ``count``).
     :param descriptors: which of ours a process gets, as its LOG, COMPLAINTS, MARK and COUNTS.
-    :param tidy: called with the number of a process that has ended; what it left behind is done away with.
-    :param heard: called with an index and each message that a process sends for others than its parent.
+    :param tidy: called with number and index of a process that has ended; what it left behind is done away with.
+    :param heard: called with each message of a process that is for its parent.
     :param linger_s: what the sessions of a replaced process may take to leave by themselves.
     :param drain_s: and then the puts that still run.
     """
@@ -64,8 +64,8 @@ class Doors(Service):
         count: int,
         document: Callable[[int, int], dict[str, Any]],
         descriptors: Callable[[], Mapping[int, int]],
-        tidy: Callable[[int], Deferred[None]],
-        heard: Callable[[int, dict[str, Any]], None],
+        tidy: Callable[[int, int], Deferred[None]],
+        heard: Callable[[dict[str, Any]], None],
         linger_s: float,
         drain_s: float,
     ) -> None:
@@ -257,8 +257,20 @@ class Doors(Service):
         if "ready" in message:
             self._was_ready = True
             self.events.note(events.DOOR_READY, pid=child.pid, seconds=self.reactor.seconds() - child.born_at)
+        elif "to" in message:
+            self.tell(message.pop("to"), **message, by=child.index)
+        elif "ask" in message:
+            others = [each for each in self._children if each.was_ready and each is not child]
+            child.tell(asking=message["ask"], of=[each.index for each in others])
+            question = {**message, "asked": message["ask"], "by": child.index}
+            for other in others:
+                other.tell(**question)
+        elif "failed" in message:
+            for other in self._children:
+                if other.was_ready and other is not child:
+                    other.tell(**message)
         else:
-            self._heard(child.index, message)
+            self._heard(message)
 
     def _moved(self, child: Child) -> None:
         if child.stage is Stage.ENDED and child in self._children:
@@ -269,7 +281,8 @@ class Doors(Service):
             waiting[1].callback(None)
 
     def _ended(self, child: Child) -> None:
-        tidying = self._tidy(child.number).addErrback(self._not_tidied)
+        self.tell(gone=child.index)
+        tidying = self._tidy(child.number, child.index).addErrback(self._not_tidied)
         self._tidying.add(tidying)
         tidying.addCallback(lambda _: self._tidying.discard(tidying))
         if child.wanted:

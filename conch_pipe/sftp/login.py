@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -48,6 +48,8 @@ class Login:
     :param waits: whether a connection, by its session id, is there and still waits for an answer.
     :param free: failures of one account or address in a minute before answers are slowed down.
     :param longest_s: the longest such delay of an address.
+    :param say: tells other processes of failures, which they :meth:`hear`.
+    :param key: for the names of accounts; the same in all of them.
     """
 
     credentialInterfaces = (IPasswordAttempt,)
@@ -64,7 +66,10 @@ class Login:
         *,
         free: int = 10,
         longest_s: float = 30.0,
+        say: Callable[..., None] | None = None,
+        key: bytes | None = None,
     ) -> None:
+        self._say = say
         self._credentials: Any = credentials
         self._checks = checks
         self._events = events
@@ -73,7 +78,7 @@ class Login:
         self._waits = waits
         self._addresses = Throttle(clock.seconds, free=free, longest_s=longest_s)
         self._clients = Throttle(clock.seconds, free=free, longest_s=min(longest_s, CLIENT_DELAY_S))
-        self._key = os.urandom(32)
+        self._key = key or os.urandom(32)
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
         """See ICredentialsChecker.
@@ -83,6 +88,12 @@ class Login:
         """
         peer = Peer(credentials.address, credentials.port, credentials.banner, credentials.session)
         return Deferred.fromCoroutine(self._decide(credentials, peer))
+
+    def hear(self, message: Mapping[str, Any]) -> None:
+        """A login failed in another process."""
+        if "failed" in message:
+            self._addresses.failed(str(message["source"]))
+            self._clients.failed(str(message["failed"]))
 
     async def _decide(self, given: Any, peer: Peer) -> Client:
         try:
@@ -107,6 +118,8 @@ class Login:
             if not await self._checks.check(credential, given.password):
                 self._addresses.failed(source)
                 self._clients.failed(account)
+                if self._say is not None:
+                    self._say(failed=account, source=source)
                 self._tell_failed(peer, credential)
                 await self._until(earliest)
                 raise UnauthorizedLogin("login failed")

@@ -71,6 +71,8 @@ class SFTPService(Service):
     :param threads: where bcrypt runs; started and stopped with the service.
     :param disk: gives the spool's numbers for statvfs.
     :param door: what PutFactory may be told besides: ``tally``, ``seconds``, ``penalty_exempt``, ``proxy_from``.
+    :param say: sends a message to the other processes that listen, when there are some; they get it by ``hear``.
+    :param key: names of accounts are hashed under it; the same in all of them.
     """
 
     name = "sftp"  # type: ignore[assignment]  # twisted declares None
@@ -90,6 +92,8 @@ class SFTPService(Service):
         limits: Limits,
         rules: Rules,
         door: Mapping[str, Any] | None = None,
+        say: Callable[..., None] | None = None,
+        key: bytes | None = None,
     ) -> None:
         self._endpoint: Any = endpoint
         self._clock = clock
@@ -101,8 +105,10 @@ class SFTPService(Service):
             remembered=rules.files_remembered,
             keep_s=rules.elsewhere_s,
             leftover_s=rules.leftover_s,
+            tally=(door or {}).get("tally"),
+            say=say,
         )
-        login = Login(
+        self._login = login = Login(
             credentials,
             SecretChecks(clock, threads, threads=rules.hash_threads, cost=rules.hash_cost),
             events,
@@ -112,6 +118,8 @@ class SFTPService(Service):
             free=rules.failures_per_minute,
             # A delay beyond the login deadline would lock out everybody behind the address.
             longest_s=min(rules.longest_delay_s, limits.login_s * 2 / 3),
+            say=say,
+            key=key,
         )
         realm = PutRealm(self.visits, intake, uploads, events, disk)
         listener = ConnectionEvents(self.visits, events)
@@ -152,6 +160,11 @@ class SFTPService(Service):
     def stopService(self) -> Deferred[None]:
         """End all connections and stop; :meth:`drain` before it lets running puts finish."""
         return Deferred.fromCoroutine(self._stop())
+
+    def hear(self, message: Mapping[str, Any]) -> None:
+        """What another process said."""
+        if not self.visits.neighbours.hear(message):
+            self._login.hear(message)
 
     async def shut(self) -> None:
         """Take no new connections; those that are here go on as before."""

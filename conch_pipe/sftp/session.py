@@ -154,6 +154,8 @@ class PutSession:
             raise PipeError(Code.NOT_ALLOWED, "folders cannot be renamed")
         new = tree.target(newpath, schemas)
         put = await self._settled((old.schema, old.name))
+        if put is None and await self._renamed_elsewhere(old, new):
+            return
         if put is None or put.final is None:
             if await self._find(old) is None:
                 raise PipeError(Code.NOT_FOUND, "no such file")
@@ -167,6 +169,18 @@ class PutSession:
         await put.rename((new.schema, new.name))
         self._visit.renamed(put, (old.schema, old.name))
         self._visit.uploads += 1
+
+    async def _renamed_elsewhere(self, old: FileName, new: FileName) -> bool:
+        """Whether the file was put on a connection in another process, and is accepted now."""
+        if new.schema != old.schema or self._intake.unfinished(new.name) is not None:
+            return False
+        client_id = self._visit.client.client_id
+        found = await self._visits.neighbours.rename(client_id, (old.schema, old.name), new.name)
+        if found is None:
+            return False
+        self._visit.add(Put.accepted((new.schema, new.name), found["size"], self._visits.clock.seconds))
+        self._visit.uploads += 1
+        return True
 
     def posixRename(self, old: bytes, new: bytes) -> object:
         """The same: a file put under a name that was used before is a new version, not a replacement."""
@@ -184,6 +198,8 @@ class PutSession:
         put = await self._settled(key)
         if put is not None and put.final is not None:
             put.drop("removed by the client")
+            return
+        if put is None and await self._visits.neighbours.remove(self._visit.client.client_id, key) is not None:
             return
         # rclone and WinSCP give up when this is "permission denied" for a name that is not there (copyparty#1170).
         if await self._find(place) is None:
@@ -225,6 +241,9 @@ class PutSession:
         put = self._visit.find((place.schema, place.name))
         if put is not None:
             return None if put.state is State.GONE else (put.size, put.at)
+        there = await self._visits.neighbours.find(self._visit.client.client_id, (place.schema, place.name))
+        if there is not None:
+            return None if there["gone"] else (there["size"], there["at"])
         if not self._visits.keep_s:
             return None
         since = utc(self._visits.clock) - timedelta(seconds=self._visits.keep_s)

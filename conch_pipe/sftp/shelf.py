@@ -57,6 +57,13 @@ class Put:
         self._unwanted: str | None = None  # nobody will rename it once its CLOSE is through
         self._waiting: list[Deferred[None]] = []
 
+    @classmethod
+    def accepted(cls, key: Key, size: int, clock: Callable[[], float]) -> Put:
+        """A file that another process has accepted for a connection here."""
+        put = cls(key, None, final=None, clock=clock)
+        put._done(size)
+        return put
+
     @property
     def size(self) -> int:
         """Bytes: so far while it is written, then for good."""

@@ -13,7 +13,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Client, Credential
+from conch_pipe.sftp.neighbours import Neighbours, Say
 from conch_pipe.sftp.shelf import Key, Put, Shelf, State
+from conch_pipe.ssh.tally import OwnTally, Tally
 
 _ENDED = 1000
 BUSY = "the service is shutting down; try again in a minute"
@@ -70,6 +72,8 @@ class Visits:
     :param remembered: files one connection is shown in its listings.
     :param keep_s: seconds for which a client's other connections know a file.
     :param leftover_s: seconds a complete file waits under its temporary name.
+    :param tally: counts connections of clients, too; a SharedTally when several processes listen.
+    :param say: sends a message to the other processes; see neighbours.py.
     """
 
     def __init__(
@@ -81,6 +85,8 @@ class Visits:
         remembered: int = 5000,
         keep_s: float = 600,
         leftover_s: float = 600,
+        tally: Tally | None = None,
+        say: Say | None = None,
     ) -> None:
         self.clock = clock
         self.keep_s = keep_s
@@ -92,6 +98,8 @@ class Visits:
         self._here: dict[str, list[Visit]] = {}
         self._ended: dict[str, int] = {}  # session → its uploads, until somebody asks
         self._shelves: dict[str, Shelf] = {}
+        self._tally = tally or OwnTally()
+        self.neighbours = Neighbours(self._shelves, self._elsewhere, say)
 
     def __len__(self) -> int:
         return sum(map(len, self._here.values()))
@@ -104,11 +112,14 @@ class Visits:
         if self.draining:
             raise PipeError(Code.BUSY, BUSY)
         here = self._here.setdefault(client.client_id, [])
-        if len(here) >= self._per_client:
+        if self._count(client.client_id) >= self._per_client:
+            if not here:
+                del self._here[client.client_id]
             raise PipeError(Code.BUSY, f"at most {self._per_client} connections at a time")
         shelf = self._shelves.setdefault(client.client_id, Shelf(self.clock.seconds))
         visit = Visit(client, shelf, self._remembered, self.clock.seconds())
         here.append(visit)
+        self._tally.move(_counted(client.client_id), 1, 0)
         return visit
 
     def close(self, visit: Visit) -> None:
@@ -117,12 +128,21 @@ class Visits:
         if visit not in here:
             return
         here.remove(visit)
+        self._tally.move(_counted(visit.client.client_id), -1, 0)
         self._ended[visit.client.peer.session] = visit.uploads
         if len(self._ended) > _ENDED:
             del self._ended[next(iter(self._ended))]
         if not here:
             del self._here[visit.client.client_id]
-            visit.shelf.clear()
+            if not self._elsewhere(visit.client.client_id):
+                visit.shelf.clear()
+
+    def _count(self, client_id: str) -> int:
+        """Connections of a client in all processes."""
+        return self._tally.of(_counted(client_id)).connections
+
+    def _elsewhere(self, client_id: str) -> bool:
+        return self._count(client_id) > len(self._here.get(client_id, []))
 
     def client_ids(self) -> list[str]:
         """Who is here."""
@@ -164,3 +184,8 @@ class Visits:
             shelf.sweep(self.keep_s, self._leftover_s)
             if not len(shelf) and client_id not in self._here:
                 del self._shelves[client_id]
+
+
+def _counted(client_id: str) -> str:
+    """Its name in the tally; no address looks like it."""
+    return f"client {client_id}"
