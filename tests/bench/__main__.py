@@ -22,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("names", nargs="+", choices=[*NAMES, "all"], metavar="NAME", help=", ".join((*NAMES, "all")))
     parser.add_argument("--rounds", type=int, help="rounds of each server (each bench has its own default)")
-    parser.add_argument("--size", type=int, help="bytes of one large upload (big_upload, four_uploads)")
+    parser.add_argument("--size", type=int, help="bytes of one large file")
     parser.add_argument("--folder", type=Path, help="place of all files (default: temporary; in memory, large uploads)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of our service")
     asked = parser.parse_args()
