@@ -12,6 +12,7 @@ from conch_pipe.ssh.fields import Malformed
 from conch_pipe.ssh.proxy_protocol import Header, parse
 
 HEADER_S = 5.0  # a proxy sends its header with the first packet
+_READING = ("dataReceived", "roomForData", "dataCame")  # what transports call: Twisted's, and those that fill buffers
 
 
 class Arrivals(Protocol):
@@ -65,7 +66,9 @@ class BehindProxy(TwistedProtocol):
             self.transport.abortConnection()
             return
         self._connection = connection
-        self.dataReceived = connection.dataReceived  # type: ignore[method-assign]  # nothing between for each read
+        for name in _READING:  # nothing in between for each read
+            if hasattr(connection, name):
+                setattr(self, name, getattr(connection, name))
         connection.makeConnection(self.transport)
         if rest:
             connection.dataReceived(rest)

@@ -319,6 +319,7 @@ class Proxies(SynchronousTestCase):
 
         (connection,) = door.factory.live()
         self.assertEqual((connection.peer.address, wire.value()[:8]), (CLIENT, b"SSH-2.0-"))
+        self.assertEqual(server.dataReceived, connection.dataReceived)  # with nothing in between from here on
         server.connectionLost(Failure(ConnectionLost()))
         self.assertEqual(door.factory.live(), [])
         self.assertEqual(door.clock.getDelayedCalls(), [])
