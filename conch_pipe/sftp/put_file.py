@@ -50,6 +50,13 @@ class PutFile:
             raise refusal(error) from error
         return written if written is None else self._written(written)
 
+    def writeChunks(self, offset: int, pieces: list[memoryview]) -> object:
+        """See IPutFile."""
+        for piece in pieces:
+            self.writeChunk(offset, piece)
+            offset += len(piece)
+        return None
+
     @answered
     async def _written(self, written: Deferred[None]) -> None:
         await written

@@ -23,7 +23,7 @@ from conch_pipe.ssh.fields import Reader, string
 from conch_pipe.ssh.interfaces import IPasswordAttempt, Peer
 
 if TYPE_CHECKING:
-    from conch_pipe.ssh.transport import PutTransport
+    from conch_pipe.ssh.server_transport import PutTransport
 
 _METHODS = string(b"password")
 

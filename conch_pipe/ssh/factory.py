@@ -19,11 +19,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from conch_pipe.ssh.algorithms import SERVER, Algorithms, restricted
+from conch_pipe.ssh.hostkeys import Signer, signers
 from conch_pipe.ssh.interfaces import IConnectionListener, Peer
 from conch_pipe.ssh.limits import Limits
-from conch_pipe.ssh.transport import PutTransport
+from conch_pipe.ssh.server_transport import PutTransport
 
-_ALGORITHMS = {"Ed25519": (b"ssh-ed25519",), "RSA": (b"rsa-sha2-512", b"rsa-sha2-256")}
 _QUIET_S = 60.0  # one line about an address's violations in this time
 _REMEMBERED = 4096  # addresses
 _SWEEP_S = 0.25  # how often draining looks for connections that have closed their last file
@@ -35,6 +36,7 @@ class PutFactory(SSHFactory):
     :param portal: its realm's avatars adapt to IPutServer; ``login`` gets an IPasswordAttempt and, as mind, a Peer.
     :param host_keys: private Ed25519 and RSA keys, one of each at most, in order of preference.
     :param listener: an IConnectionListener.
+    :param algorithms: what is offered, as far as there are keys for it.
     :raises ValueError: no host key, or one of another type.
     """
 
@@ -48,16 +50,14 @@ class PutFactory(SSHFactory):
         listener: Any,
         clock: IReactorTime,
         limits: Limits | None = None,
+        algorithms: Algorithms = SERVER["default-2026"],
     ) -> None:
         self.portal = portal
         self.limits = limits or Limits()
         self._listener = IConnectionListener(listener)
         self._clock = clock
-        self.privateKeys = {key.sshType(): key for key in host_keys}
-        self.publicKeys = {name: key.public() for name, key in self.privateKeys.items()}
-        if not host_keys or any(key.type() not in _ALGORITHMS for key in host_keys):
-            raise ValueError("a host key must be Ed25519 or RSA, and there must be one")
-        self._algorithms = [name for key in host_keys for name in _ALGORITHMS[key.type()]]
+        self._signers = signers(host_keys)
+        self._offered = restricted(algorithms, list(self._signers))
         self._live: set[PutTransport] = set()
         self._draining: Deferred[None] | None = None
         self._sweeper: IDelayedCall | None = None
@@ -76,9 +76,8 @@ class PutFactory(SSHFactory):
             self.refused(address, reason)
             return None
         peer = Peer(address, getattr(addr, "port", 0), "", os.urandom(8).hex())
-        connection = PutTransport(peer, self.limits, self._clock)
+        connection = PutTransport(peer, self._offered, self.limits, self._clock)
         connection.factory = self
-        connection.supportedPublicKeys = list(self._algorithms)
         self._live.add(connection)
         self._listener.opened(peer.session, peer.address, peer.port)
         return connection
@@ -129,6 +128,14 @@ class PutFactory(SSHFactory):
     def refused(self, address: str, reason: str) -> None:
         """A limit refused a connection or threw one out before login."""
         self._listener.refused(address, reason)
+
+    def disagreed(self, peer: Peer, what: str) -> None:
+        """A client has no algorithm of some kind in common with us."""
+        self._listener.refused(peer.address, what)
+
+    def host_key(self, algorithm: bytes) -> Signer:
+        """The key that signs by an algorithm that was offered."""
+        return self._signers[algorithm]
 
     def violated(self, address: str, what: str) -> None:
         """A connection broke the protocol: one line a minute for each address."""
