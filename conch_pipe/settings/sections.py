@@ -70,7 +70,7 @@ class Limits(Section):
         default=0.2,
         ge=0,
         le=5,
-        description="Seconds the client's algorithms are waited for, to answer them with the fastest cipher among them; "
+        description="Seconds the client's algorithms are waited for, to answer them with the fastest of their ciphers; "
         "0 sends ours at once.",
     )
     version_line_bytes: Size = Field(
