@@ -35,9 +35,9 @@ class Buffered:
         try:
             count = self.socket.recv_into(protocol.roomForData())
         except OSError as error:
-            return None if error.errno in (EAGAIN, EWOULDBLOCK) else main.CONNECTION_LOST  # type: ignore[return-value]
+            return None if error.errno in (EAGAIN, EWOULDBLOCK) else main.CONNECTION_LOST
         if not count:
-            return main.CONNECTION_DONE  # type: ignore[return-value]
+            return main.CONNECTION_DONE
         protocol.dataCame(count)
         return None
 
