@@ -6,16 +6,25 @@ The only place that knows every room. Decides nothing about files, clients or jo
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
+from socket import AddressFamily
+from time import monotonic
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.conch.ssh.keys import Key
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, serverFromString
+from twisted.internet.endpoints import (
+    AdoptedStreamServerEndpoint,
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    serverFromString,
+)
 from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -26,7 +35,7 @@ from conch_pipe.catalog import Catalog, Database
 from conch_pipe.errors import Code, Mistakes, PipeError
 from conch_pipe.events import Events
 from conch_pipe.formats.quick import check_ends
-from conch_pipe.formats.schema import SchemaBook
+from conch_pipe.formats.schema import Schema, SchemaBook
 from conch_pipe.intake.intake import Intake
 from conch_pipe.intake.intake import Limits as IntakeLimits
 from conch_pipe.intake.temporary_names import OFF, TemporaryNames
@@ -34,12 +43,15 @@ from conch_pipe.interfaces import IJobs, IObjects, IWarehouse, IWorkers
 from conch_pipe.model import utc
 from conch_pipe.objects.folder import FolderObjects
 from conch_pipe.presence import Presence
+from conch_pipe.processes.door import Door, close_door
+from conch_pipe.processes.doors import Doors
+from conch_pipe.processes.share import COMPLAINTS, LOG, MARK, SOCKET
 from conch_pipe.processing.ingest import CHECK, stages
 from conch_pipe.processing.runner import Runner
 from conch_pipe.processing.service import Processing
 from conch_pipe.processing.sweep import Sweep
 from conch_pipe.processing.workers import WorkerLimits, Workers
-from conch_pipe.settings import Settings, local_path
+from conch_pipe.settings import Settings, load, local_path
 from conch_pipe.sftp.secrets import HashThreads
 from conch_pipe.sftp.service import Rules, SFTPService
 from conch_pipe.ssh import hostkeys
@@ -51,6 +63,10 @@ InThread = Callable[..., Deferred[Any]]
 
 DISK_THREADS = 4  # two keep one large upload hashed and synced; small files of several sessions gain from more
 JOBS = 16  # at a time: those that are checked, and those that wait to be loaded in one call
+TELL_S = 1.0  # between looks whether status would tell something new
+DOORS_LEAVE_S = 30.0  # beyond the drain
+# What takes effect in fresh door processes without a restart; all else is the parent's, too.
+OF_DOORS = ("ssh", "limits", "uploads", "disk")
 WORK_FOLDER = "work"  # in the state folder; nothing in it is worth keeping
 
 
@@ -104,29 +120,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
     loaders = Workers(reactor, 1, limits, happenings, modules=["conch_pipe.warehouse.duckdb_loader"])
     warehouse = open_warehouse(settings, loaders, clock)
 
-    uploads = settings.uploads
-    intake = Intake(
-        settings.spool.folder,
-        objects,
-        catalog.uploads,
-        happenings,
-        clock,
-        in_thread,
-        schemas,
-        IntakeLimits(
-            max_bytes=uploads.max_bytes,
-            same_bytes_within_s=uploads.same_bytes_within_s,
-            verdict_wait_s=uploads.wait_for_verdict_s,
-            lag_bytes=settings.spool.lag_bytes,
-            sync_bytes=settings.spool.sync_bytes,
-            free_bytes=settings.disk.free_bytes,
-            free_share=settings.disk.free_share,
-            free_inodes_share=settings.disk.free_inodes_share,
-            look_s=settings.disk.look_s,
-        ),
-        TemporaryNames(uploads.temporary_suffixes, uploads.temporary_prefixes) if uploads.temporary_names else OFF,
-        check_ends if uploads.quick_checks else None,
-    )
+    intake = _intake(settings, settings.spool.folder, objects, catalog, happenings, clock, in_thread, schemas)
     work = settings.service.state / WORK_FOLDER
     chain = stages(
         objects,
@@ -159,8 +153,122 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
         copies_days=settings.kept.copies_days,
         records_days=settings.kept.records_days,
     )
-    sftp = SFTPService(
-        _endpoint(settings, reactor),
+    endpoint = _endpoint(settings, reactor)
+    sftp: SFTPService | Doors
+    if settings.service.processes == 1:
+        sftp = _sftp(settings, endpoint, intake, catalog, happenings, reactor)
+    else:
+        load_host_keys(settings)  # mistakes are told here; the doors have no one to tell them
+        sftp = Doors(
+            endpoint,
+            reactor,
+            happenings,
+            count=settings.service.processes,
+            document=lambda number, index: gateway.document(number, index),
+            descriptors=lambda: gateway.descriptors(),
+            tidy=lambda number: intake.tidy(_own_spool(settings, number)),
+            heard=lambda index, message: gateway.heard(index, message),
+            linger_s=settings.service.linger_s,
+            drain_s=settings.service.drain_s,
+        )
+    gateway = Gateway(
+        settings,
+        reactor,
+        events=happenings,
+        presence=Presence(settings.service.state),
+        disk=disk,
+        database=database,
+        schemas=schemas,
+        intake=intake,
+        jobs=catalog.jobs,
+        loaders=loaders,
+        processing=Processing(sweep, workers, runner),
+        sftp=sftp,
+    )
+    return gateway
+
+
+def assemble_door(
+    settings: Settings, reactor: Any, given: Mapping[str, Any], report: Callable[..., None], ended: Callable[[], None]
+) -> Door:
+    """What a door process does, built and not started.
+
+    :param given: what the parent gave it; see Gateway.document.
+    :raises PipeError: a host key cannot be used any more.
+    """
+    happenings = Events()
+    disk = ThreadPool(0, DISK_THREADS, "disk")
+    in_thread = partial(deferToThreadPool, reactor, disk)
+    database = Database(settings.catalog.url, reactor.callFromThread, busy_timeout_s=settings.catalog.busy_s, readers=2)
+    catalog = Catalog(database, reactor)
+    schemas: dict[str, Schema] = {}
+    folder = _own_spool(settings, given["number"])
+    objects = open_objects(settings, in_thread)
+    intake = _intake(settings, folder, objects, catalog, happenings, reactor, in_thread, schemas)
+    happenings.listeners.append(lambda event: report(stored=True) if event.kind is events.UPLOAD_STORED else None)
+    endpoint = AdoptedStreamServerEndpoint(reactor, SOCKET, AddressFamily(given["family"]))
+    sftp = _sftp(settings, endpoint, intake, catalog, happenings, reactor)
+    return Door(
+        reactor,
+        schemas=schemas,
+        database=database,
+        disk=disk,
+        intake=intake,
+        sftp=sftp,
+        drain_s=settings.service.drain_s,
+        report=report,
+        ended=ended,
+    )
+
+
+def _intake(
+    settings: Settings,
+    folder: Path,
+    objects: IObjects,
+    catalog: Catalog,
+    happenings: Events,
+    clock: Any,
+    in_thread: InThread,
+    schemas: Any,
+) -> Intake:
+    uploads = settings.uploads
+    return Intake(
+        folder,
+        objects,
+        catalog.uploads,
+        happenings,
+        clock,
+        in_thread,
+        schemas,
+        IntakeLimits(
+            max_bytes=uploads.max_bytes,
+            same_bytes_within_s=uploads.same_bytes_within_s,
+            verdict_wait_s=uploads.wait_for_verdict_s,
+            lag_bytes=settings.spool.lag_bytes,
+            sync_bytes=settings.spool.sync_bytes,
+            small_bytes=settings.spool.small_bytes,
+            memory_bytes=settings.spool.memory_bytes,
+            free_bytes=settings.disk.free_bytes,
+            free_share=settings.disk.free_share,
+            free_inodes_share=settings.disk.free_inodes_share,
+            look_s=settings.disk.look_s,
+        ),
+        TemporaryNames(uploads.temporary_suffixes, uploads.temporary_prefixes) if uploads.temporary_names else OFF,
+        check_ends if uploads.quick_checks else None,
+    )
+
+
+def _sftp(
+    settings: Settings,
+    endpoint: IStreamServerEndpoint,
+    intake: Intake,
+    catalog: Catalog,
+    happenings: Events,
+    reactor: Any,
+) -> SFTPService:
+    clock = reactor
+    return SFTPService(
+        endpoint,
         load_host_keys(settings),
         intake=intake,
         uploads=catalog.uploads,
@@ -175,23 +283,14 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
             failures_per_minute=settings.limits.failures_per_minute,
             longest_delay_s=settings.limits.delay_s,
             files_remembered=settings.limits.remembered,
-            elsewhere_s=uploads.stat_elsewhere_s,
-            leftover_s=uploads.leftover_s,
+            elsewhere_s=settings.uploads.stat_elsewhere_s,
+            leftover_s=settings.uploads.leftover_s,
         ),
-    )
-    return Gateway(
-        settings,
-        reactor,
-        events=happenings,
-        presence=Presence(settings.service.state),
-        disk=disk,
-        database=database,
-        schemas=schemas,
-        intake=intake,
-        jobs=catalog.jobs,
-        loaders=loaders,
-        processing=Processing(sweep, workers, runner),
-        sftp=sftp,
+        door={
+            "seconds": monotonic,
+            "penalty_exempt": settings.ssh.penalty_exempt,
+            "proxy_from": settings.ssh.proxy_from,
+        },
     )
 
 
@@ -217,9 +316,11 @@ class Gateway(Service):
         jobs: IJobs,
         loaders: Workers,
         processing: Processing,
-        sftp: SFTPService,
+        sftp: SFTPService | Doors,
     ) -> None:
         self.settings = settings
+        self._door_settings = settings
+        self._texts_told: dict[str, str] = {}
         self.reactor = reactor
         self.events = events
         self.presence = presence
@@ -233,6 +334,11 @@ class Gateway(Service):
         self.sftp = sftp
         self._looking = LoopingCall(self._look_at_schemas)
         self._looking.clock = reactor
+        self.log: Any = sys.stdout  # where the log goes, for door processes
+        self._mark = -1  # the descriptor of presence.alone
+        self._facts: dict[str, Any] = {}
+        self._telling = LoopingCall(self._tell)
+        self._telling.clock = reactor
         self._starting: Deferred[None] | None = None
         self._schema_problem = ""  # the mistakes last told: not again until they change
 
@@ -249,14 +355,16 @@ class Gateway(Service):
         self._starting.addErrback(self._cannot_start)
 
     async def _open_the_door(self) -> None:
+        # Longer than those of a killed parent take to drain.
+        self._mark = await self.presence.alone(self.reactor, self.settings.service.drain_s + DOORS_LEAVE_S)
         await self.intake.recover()
         await self._free_leases()
         self.processing.startService()
         if self.settings.schemas.reload_s:
             self._looking.start(self.settings.schemas.reload_s, now=False)
-        self.sftp.startService()
-        facts = {"pid": os.getpid(), "ssh_port": self.sftp.port, "started_at": utc(self.reactor).isoformat()}
-        self.presence.announce(**facts)
+        await maybeDeferred(self.sftp.startService)
+        self._facts = {"pid": os.getpid(), "ssh_port": self.sftp.port, "started_at": utc(self.reactor).isoformat()}
+        self._telling.start(TELL_S)
         self.events.note(events.SERVICE_STARTED, ssh_port=self.sftp.port, pid=os.getpid())
 
     async def _free_leases(self) -> None:
@@ -280,6 +388,56 @@ class Gateway(Service):
         """:returns: fires when every connection, job, child and thread of ours has ended."""
         return Deferred.fromCoroutine(self._stop())
 
+    def _tell(self) -> None:
+        """What status tells, when it changed."""
+        if isinstance(self.sftp, Doors):
+            fresh = {"sessions": self.sftp.sessions, "doors": self.sftp.facts()}
+        else:
+            fresh = {"sessions": len(self.sftp.visits)}
+        if not self._facts.items() >= fresh.items():
+            self._facts |= fresh
+            self.presence.announce(**self._facts)
+
+    # What door processes are given and tell.
+
+    def document(self, number: int, index: int) -> dict[str, Any]:
+        """What a door process is given; see assemble_door."""
+        _own_spool(self.settings, number).mkdir(mode=0o700, exist_ok=True)
+        return {
+            "settings": self._door_settings.model_dump(mode="json"),
+            "schemas": self._schema_texts(),
+            "number": number,
+            "index": index,
+            "family": AddressFamily.AF_INET6 if ":" in self.settings.ssh.interface else AddressFamily.AF_INET,
+        }
+
+    def descriptors(self) -> dict[int, int]:
+        """Which of our descriptors a door process gets."""
+        return {LOG: self.log.fileno(), COMPLAINTS: 2, MARK: self._mark}
+
+    def heard(self, index: int, message: Mapping[str, Any]) -> None:
+        """What a door process tells."""
+        if "stored" in message:
+            self.processing.runner.nudge()
+
+    def replace_doors(self) -> None:
+        """Fresh door processes, one after another, with the settings that are in the file now."""
+        if not isinstance(self.sftp, Doors):
+            self._log.warn("nothing to replace: service.processes is 1")
+            return
+        try:
+            fresh = load(self.settings.file)
+            load_host_keys(fresh)
+        except PipeError as error:
+            self.events.note(events.DOORS_KEPT, reason=str(error))
+            return
+        sections = {name: getattr(fresh, name) for name in OF_DOORS}
+        self._door_settings = self.settings.model_copy(update=sections)
+        self.sftp.roll()
+
+    def _schema_texts(self) -> dict[str, str]:
+        return {name: self.schemas.text(name) or "" for name in self.schemas.names()}
+
     def hurry(self) -> None:
         """While stopping: end running uploads now."""
         self.sftp.drain(0)
@@ -288,17 +446,13 @@ class Gateway(Service):
         began = self.reactor.seconds()
         seconds = self.settings.service.drain_s
         super().stopService()
-        self.events.note(events.SERVICE_DRAINING, uploads=self.intake.live, seconds=seconds)
+        uploads = self.sftp.uploads if isinstance(self.sftp, Doors) else self.intake.live
+        self.events.note(events.SERVICE_DRAINING, uploads=uploads, seconds=seconds)
         if self._looking.running:
             self._looking.stop()
-        emptied = self.intake.drain()
-        await self.sftp.drain(seconds)
-        await self.sftp.stopService()
-        # With every connection gone, what is left on the spool is a commit under way; it ends by itself.
-        patience = deferLater(self.reactor, 10).addErrback(lambda _: None)
-        patience.addCallback(lambda _: emptied.cancel())
-        await emptied.addErrback(lambda _: None)
-        patience.cancel()
+        if self._telling.running:
+            self._telling.stop()
+        await close_door(self.intake, self.sftp, seconds, self.reactor)
         if self.processing.running:
             await self.processing.stopService()
         await self.loaders.stop()
@@ -318,6 +472,9 @@ class Gateway(Service):
             self.events.note(events.SCHEMAS_REFUSED, problem=problem)
         elif changed or (self._schema_problem and not problem):
             self.events.note(events.SCHEMAS_LOADED, names=", ".join(self.schemas.names()))
+        if isinstance(self.sftp, Doors) and (texts := self._schema_texts()) != self._texts_told:
+            self._texts_told = texts
+            self.sftp.tell(schemas=texts)
         self._schema_problem = problem
 
 
@@ -326,6 +483,11 @@ def _local(url: str) -> Any:
     if path is None:
         raise PipeError(Code.INVALID, f"no implementation for {url}")
     return path
+
+
+def _own_spool(settings: Settings, number: int) -> Path:
+    """The spool of a door process, numbered as they are started."""
+    return settings.spool.folder / f"door-{number}"
 
 
 def _endpoint(settings: Settings, reactor: Any) -> IStreamServerEndpoint:

@@ -10,12 +10,12 @@ import os
 import signal
 
 LABELS = {
-    "W1": "the part file exists",
-    "W2": "the first WRITE is in the file",
+    "W1": "the upload has begun; a larger file's part file exists",
+    "W2": "the first WRITE is in the part file, or in memory",
     "W4": "the last WRITE was answered, CLOSE not yet seen",
     "C1": "CLOSE was parsed",
-    "C2": "the file is fsynced",
-    "C3": "the raw copy has its name in the object store",
+    "C2": "the file is checked; a part file is fsynced",
+    "C3": "the raw copy has its name in the object store; a small file's job is there after P1",
     "C4": "the object store's folder is fsynced",
     "C5a": "the record's transaction is open",
     "C5b": "the record is inserted, the job not yet",

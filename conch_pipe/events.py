@@ -37,6 +37,11 @@ class Event:
 SERVICE_STARTED = Kind("service.started", "listening on port {ssh_port}, process {pid}")
 SERVICE_DRAINING = Kind("service.draining", "draining: {uploads} uploads running, at most {seconds} s")
 SERVICE_STOPPED = Kind("service.stopped", "stopped after {seconds:.1f} s")
+DOOR_READY = Kind("door.ready", "door process {pid} takes connections after {seconds:.1f} s")
+DOOR_DIED = Kind("door.died", "door process {pid} died: {reason}", LogLevel.error)
+DOOR_ENDED = Kind("door.ended", "door process {pid} has ended: {reason}", LogLevel.debug)
+DOORS_REPLACED = Kind("doors.replaced", "all {count} door processes are fresh, after {seconds:.1f} s")
+DOORS_KEPT = Kind("doors.kept", "door processes are not replaced: {reason}", LogLevel.error)
 
 SESSION_OPENED = Kind("session.opened", "{address} connected as {session}")
 SESSION_REFUSED = Kind("session.refused", "{address} refused: {reason}", LogLevel.warn)

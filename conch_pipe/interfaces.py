@@ -126,10 +126,14 @@ class ICredentials(Interface):
 class IUploads(Interface):
     """Records of uploads. Implemented in ``catalog``."""
 
-    def accept(upload: Upload, job: Job, *, same_within_s: float) -> Deferred[Upload]:
+    def accept(
+        upload: Upload, job: Job, *, same_within_s: float, content: bytes | None = None
+    ) -> Deferred[Upload]:
         """Record an upload as PENDING with its job, in ONE durable transaction; by id, so it may be called again.
 
-        :param upload: model.Upload; its raw copy is durable already.
+        :param upload: model.Upload; its raw copy is durable already, or comes as ``content``.
+        :param content: a small file's bytes, recorded in the same transaction and kept until a job was settled as
+            ``stored``: the chain makes the raw copy of them.
         :param job: model.Job of kind "ingest" with ``subject`` = the upload's id.
         :param same_within_s: ruling 5: when the same client sent the same schema, name and sha256 within so many
             seconds, and that upload did not FAIL, it is returned instead and nothing is recorded. 0: never.
@@ -139,6 +143,9 @@ class IUploads(Interface):
 
     def get(upload_id: UUID) -> Deferred[Upload | None]:
         """:returns: Deferred[model.Upload | None]."""
+
+    def content(upload_id: UUID) -> Deferred[bytes | None]:
+        """The bytes that were recorded with an upload. :returns: Deferred[bytes | None]; None: in the object store."""
 
     def latest(client_id: str, schema: str, name: str, since: datetime) -> Deferred[Upload | None]:
         """The client's newest upload of that name received since a time: for STAT on another connection.
@@ -159,7 +166,7 @@ class IUploads(Interface):
         """
 
     def copies_deleted(upload_ids: Sequence[UUID]) -> Deferred[None]:
-        """Their raw copies are gone for good: no object key any more, no retry. :returns: Deferred[None]."""
+        """Their raw copies are gone for good: no object key, no content, no retry. :returns: Deferred[None]."""
 
     def forget(before: datetime, limit: int) -> Deferred[int]:
         """Delete the records, problems and ended jobs of uploads that ended before a time.
@@ -219,6 +226,9 @@ class IObjects(Interface):
         :returns: Deferred[None].
         :raises PipeError: NO_SPACE, FAILED; CONFLICT when the key holds other bytes.
         """
+
+    def store(key: str, content: bytes, sha256: bytes) -> Deferred[None]:
+        """The same with bytes in memory. :raises PipeError: as ``put``; CONFLICT also when sha256 is another's."""
 
     def fetch(key: str) -> Deferred[Path]:
         """:returns: Deferred[Path] of a local file with the object's bytes, read-only. :raises PipeError: NOT_FOUND."""

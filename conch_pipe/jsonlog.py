@@ -6,8 +6,10 @@ Does not decide what is logged. Control characters are escaped, so no client can
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TextIO
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
@@ -22,11 +24,12 @@ def _when(event: LogEvent) -> datetime:
 
 
 def as_json(event: LogEvent) -> str:
-    """One event as a JSON object: time, level, from, text, and the event's own named fields."""
+    """One event as a JSON object: time, level, from, process, text, and the event's own named fields."""
     document: dict[str, Any] = {
         "time": _when(event).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "level": getattr(event.get("log_level"), "name", "info"),
         "from": event.get("log_namespace", ""),
+        "process": os.getpid(),
         "text": formatEvent(event),
     }
     for key, value in event.items():
@@ -36,20 +39,23 @@ def as_json(event: LogEvent) -> str:
     if event.get("log_failure") is not None:
         document["traceback"] = event["log_failure"].getTraceback()[-4096:]
     line = json.dumps(document, default=str)
-    if len(line.encode()) <= LINE_BYTES:
+    if len(line.encode()) < LINE_BYTES:  # with its end it is one write, which no other process's line can get into
         return line
-    kept: dict[str, Any] = {key: document[key] for key in ("time", "level", "from", "event") if key in document}
+    kept: dict[str, Any] = {
+        key: document[key] for key in ("time", "level", "from", "process", "event") if key in document
+    }
     kept["text"] = document["text"][: LINE_BYTES // 8]
     return json.dumps(kept | {"truncated": True})
 
 
-def as_text(event: LogEvent) -> str:
+def as_text(event: LogEvent, process: int | None = None) -> str:
     """One event for a person: time in UTC, level, sentence. Only a traceback of ours has more lines."""
     level = getattr(event.get("log_level"), "name", "info")
     sentence = formatEvent(event)
     if not sentence.isprintable():
         sentence = "".join(one if one.isprintable() else _escaped(one) for one in sentence)
-    line = f"{_when(event):%Y-%m-%d %H:%M:%S}Z {level:<8} {sentence}"[:LINE_BYTES]
+    which = "" if process is None else f"[{process}] "
+    line = f"{_when(event):%Y-%m-%d %H:%M:%S}Z {level:<8} {which}{sentence}"[:LINE_BYTES]
     if event.get("log_failure") is not None:
         return line + "\n" + event["log_failure"].getTraceback()[-4096:].rstrip()
     return line
@@ -84,6 +90,10 @@ class LineLog:
             self.lost += 1
 
 
-def observer(stream: TextIO, *, style: str = "text", level: str = "info") -> LineLog:
-    """The observer for the settings ``log.format`` ("text" or "json") and ``log.level``."""
-    return LineLog(stream, LogLevel.lookupByName(level), as_json if style == "json" else as_text)
+def observer(stream: TextIO, *, style: str = "text", level: str = "info", process: int | None = None) -> LineLog:
+    """The observer for the settings ``log.format`` ("text" or "json") and ``log.level``.
+
+    :param process: of several that write to the stream, the one that does here; lines for people tell it, too.
+    """
+    text = as_text if process is None else partial(as_text, process=process)
+    return LineLog(stream, LogLevel.lookupByName(level), as_json if style == "json" else text)

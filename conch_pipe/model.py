@@ -175,5 +175,6 @@ class Outcome:
     retry_at: datetime | None = None
     failed: bool = True  # with retry_at: counts as a failure (False: released, or waiting for a resource)
     reason: str = ""
+    stored: bool = False  # the upload's raw copy is durable in the object store: the catalog need not keep its bytes
     upload: Mapping[str, Any] | None = None  # columns of the upload to set, e.g. {"state": State.COMPLETED}
     problems: tuple[Problem, ...] = ()

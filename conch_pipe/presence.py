@@ -13,8 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.task import deferLater
+
 from conch_pipe.errors import Code, PipeError
 
+LOOK_S = 0.1
 PATIENCE_S = 1.0  # a ``conch-pipe status`` that looks at the lock holds it for a moment
 
 
@@ -28,6 +31,7 @@ class Presence:
         self._folder = state / "run"
         self._note = self._folder / "service.json"
         self._lock: int | None = None
+        self._mark: int | None = None
 
     def hold(self) -> None:
         """Take the lock; blocks for at most a second, so before the reactor runs.
@@ -52,6 +56,30 @@ class Presence:
         self._lock = lock
         self._note.unlink(missing_ok=True)
 
+    async def alone(self, clock: Any, patience_s: float) -> int:
+        """Wait until the door processes of a service that was killed have ended: each holds a lock as long as it lives.
+
+        :returns: the descriptor of that lock, now ours, which every door process is given.
+        :raises PipeError: CONFLICT when some are left after that time.
+        """
+        mark = os.open(self._folder / "doors", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        end = clock.seconds() + patience_s
+        while True:
+            try:
+                # Of the open file, not of the process: it is free when the last copy of the descriptor is closed.
+                fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if clock.seconds() < end:
+                    await deferLater(clock, LOOK_S)
+                    continue
+                os.close(mark)
+                raise PipeError(
+                    Code.CONFLICT, f"processes of a service that was killed still use {self._folder.parent}"
+                ) from None
+            break
+        self._mark = mark
+        return mark
+
     def announce(self, **facts: Any) -> None:
         """Say where the service listens; readers see the old note or the new one, never half of one."""
         fresh = self._folder / "service.json.new"
@@ -64,3 +92,6 @@ class Presence:
             self._note.unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = None
+        if self._mark is not None:
+            os.close(self._mark)
+            self._mark = None

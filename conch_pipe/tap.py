@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 from twisted.application.service import IService, MultiService
 from twisted.logger import ILogObserver
 from twisted.python import usage
 from twisted.python.components import Componentized
-from twisted.python.logfile import LogFile
 
 from conch_pipe import jsonlog
 from conch_pipe.assembly import Gateway, assemble
@@ -57,6 +58,7 @@ class Main(MultiService):
 
     def startService(self) -> None:
         """:raises SystemExit: an operator must mend something first; the reason is on stderr."""
+        signal.signal(signal.SIGUSR2, self._replace)
         try:
             super().startService()
         except PipeError as error:
@@ -70,6 +72,10 @@ class Main(MultiService):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._hurry)
         return super().stopService()
+
+    def _replace(self, number: int, frame: object) -> None:
+        """SIGUSR2: fresh door processes, one after another."""
+        self.gateway.reactor.callFromThread(self.gateway.replace_doors)
 
     def _hurry(self, number: int, frame: object) -> None:
         self.gateway.reactor.callFromThread(self.gateway.hurry)
@@ -89,7 +95,10 @@ def makeService(options: Options) -> IService:
         gateway = assemble(options.settings, reactor)
     except PipeError as error:
         refuse(error)
-    return Main(gateway, _observer(options.settings, options.parent or {}))
+    observer = _observer(options.settings, options.parent or {})
+    if observer is not None:
+        gateway.log = observer.stream
+    return Main(gateway, observer)
 
 
 def _observer(settings: Settings, twistd: Any) -> jsonlog.LineLog | None:
@@ -98,5 +107,6 @@ def _observer(settings: Settings, twistd: Any) -> jsonlog.LineLog | None:
         return None
     logfile = twistd.get("logfile")
     # No rotation by size: logrotate and journald do it, and twistd reopens nothing we would notice.
-    stream: Any = LogFile.fromFullPath(logfile, rotateLength=None) if logfile and logfile != "-" else sys.stdout
-    return jsonlog.observer(stream, style=settings.log.format, level=settings.log.level)
+    stream: Any = Path(logfile).open("a", encoding="utf-8") if logfile and logfile != "-" else sys.stdout  # noqa: SIM115
+    process = os.getpid() if settings.service.processes > 1 else None
+    return jsonlog.observer(stream, style=settings.log.format, level=settings.log.level, process=process)

@@ -131,20 +131,26 @@ class Credentials(_Aggregate):
 
 @implementer(IUploads)
 class Uploads(_Aggregate):
-    """Records of uploads; the first four methods for the service, the others for operators."""
+    """Records of uploads; the first five methods for the service, the others for operators."""
 
-    def accept(self, upload: Upload, job: Job, *, same_within_s: float) -> Deferred[Upload]:
+    def accept(
+        self, upload: Upload, job: Job, *, same_within_s: float, content: bytes | None = None
+    ) -> Deferred[Upload]:
         """See :class:`IUploads`."""
-        return Deferred.fromCoroutine(self._accept(upload, job, same_within_s))
+        return Deferred.fromCoroutine(self._accept(upload, job, same_within_s, content))
 
-    async def _accept(self, upload: Upload, job: Job, same_within_s: float) -> Upload:
-        recorded = await self._database.write(ingest.accept, upload, job, same_within_s)
+    async def _accept(self, upload: Upload, job: Job, same_within_s: float, content: bytes | None) -> Upload:
+        recorded = await self._database.write(ingest.accept, upload, job, same_within_s, content)
         crashpoint("C6")
         return recorded
 
     def get(self, upload_id: UUID) -> Deferred[Upload | None]:
         """See :class:`IUploads`."""
         return self._database.read(uploads.get, upload_id)
+
+    def content(self, upload_id: UUID) -> Deferred[bytes | None]:
+        """See :class:`IUploads`."""
+        return self._database.read(uploads.content, upload_id)
 
     def latest(self, client_id: str, schema: str, name: str, since: datetime) -> Deferred[Upload | None]:
         """See :class:`IUploads`."""

@@ -16,7 +16,7 @@ from conch_pipe.model import Job, Outcome, State, Upload, ingest_job
 KIND = "ingest"
 
 
-def accept(connection: Connection, upload: Upload, job: Job, same_within_s: float) -> Upload:
+def accept(connection: Connection, upload: Upload, job: Job, same_within_s: float, content: bytes | None) -> Upload:
     """See :class:`conch_pipe.interfaces.IUploads`."""
     crashpoint("C5a")
     if same_within_s > 0:
@@ -25,7 +25,7 @@ def accept(connection: Connection, upload: Upload, job: Job, same_within_s: floa
         recorded = uploads.get(connection, upload.id)
     if recorded is not None:
         return recorded
-    added = uploads.add(connection, upload)
+    added = uploads.add(connection, upload, content)
     crashpoint("C5b")
     jobs.add(connection, job, upload.received_at)
     crashpoint("C5c")
@@ -53,7 +53,7 @@ def settle(connection: Connection, job: Job, outcome: Outcome, at: datetime) -> 
             columns["state"] = State.PENDING if outcome.retry_at is not None else State.FAILED
         if columns.get("state") == State.FAILED:
             columns.setdefault("problem", outcome.reason)
-        uploads.settle(connection, UUID(job.subject), columns, outcome.problems, at)
+        uploads.settle(connection, UUID(job.subject), columns, outcome.problems, at, stored=outcome.stored)
     return True
 
 

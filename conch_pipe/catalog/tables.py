@@ -131,6 +131,14 @@ uploads = Table(
     Index(None, "finished_at"),
 )
 
+# Bytes of small files, recorded with them, until the raw copy is in the object store.
+contents = Table(
+    "contents",
+    metadata,
+    Column("upload_id", ForeignKey(uploads.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
+
 problems = Table(
     "problems",
     metadata,

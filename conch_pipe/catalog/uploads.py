@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, Select, and_, bindparam, delete, func, insert, or_, select, update
 
-from conch_pipe.catalog.tables import problems, uploads
+from conch_pipe.catalog.tables import contents, problems, uploads
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Problem, State, Upload
 
@@ -30,6 +30,9 @@ _COLUMNS = [field.name for field in fields(Upload)]
 
 # Statements every upload needs are made once: building one and looking its text up cost more than running it.
 _ADD = insert(uploads)
+_ADD_CONTENT = insert(contents)
+_GET_CONTENT = select(contents.c.content).where(contents.c.upload_id == bindparam("upload_id"))
+_DROP_CONTENT = delete(contents).where(contents.c.upload_id == bindparam("upload"))
 _GET = select(uploads).where(uploads.c.id == bindparam("upload_id"))
 _IS_IT = uploads.c.id == bindparam("upload_id")
 _SAME = (
@@ -66,11 +69,13 @@ class Filter:
     limit: int = 100  # the newest so many
 
 
-def add(connection: Connection, upload: Upload) -> Upload:
-    """Store a new record. :returns: it as it is stored: PENDING whatever it said."""
+def add(connection: Connection, upload: Upload, content: bytes | None = None) -> Upload:
+    """Store a new record, with the bytes of a small file. :returns: it as it is stored: PENDING whatever it said."""
     values = {name: getattr(upload, name) for name in _COLUMNS}
     values |= {"state": State.PENDING.value, "seconds": dict(upload.seconds)}
     connection.execute(_ADD, values)
+    if content is not None:
+        connection.execute(_ADD_CONTENT, {"upload_id": upload.id, "content": content})
     return replace(upload, state=State.PENDING, seconds=values["seconds"])
 
 
@@ -91,6 +96,11 @@ def same(connection: Connection, upload: Upload, within_s: float) -> Upload | No
 def get(connection: Connection, upload_id: UUID) -> Upload | None:
     """One upload by its id."""
     return _one(connection, _GET, {"upload_id": upload_id})
+
+
+def content(connection: Connection, upload_id: UUID) -> bytes | None:
+    """The bytes that were recorded with an upload, while the raw copy is not in the object store."""
+    return connection.execute(_GET_CONTENT, {"upload_id": upload_id}).scalar_one_or_none()
 
 
 def existing(connection: Connection, upload_id: UUID) -> Upload:
@@ -164,12 +174,19 @@ def start(connection: Connection, upload_ids: Sequence[UUID]) -> None:
 
 
 def settle(
-    connection: Connection, upload_id: UUID, columns: Mapping[str, Any], found: Sequence[Problem], at: datetime
+    connection: Connection,
+    upload_id: UUID,
+    columns: Mapping[str, Any],
+    found: Sequence[Problem],
+    at: datetime,
+    *,
+    stored: bool = False,
 ) -> None:
     """Write what an attempt found.
 
     :param columns: the upload's columns to set; with ``state``, the upload moves there.
     :param found: replace the problems stored before, unless there are none.
+    :param stored: its raw copy is in the object store: bytes that were recorded with it are not needed any more.
     :raises PipeError: CONFLICT when the upload is not in a state from which it may move there.
     """
     unknown = set(columns) - _SETTLED - {"state"}
@@ -187,6 +204,8 @@ def settle(
         change = change.where(uploads.c.state.in_([origin.value for origin in _FROM[state]]))
     if values and connection.execute(change.values(values)).rowcount != 1:
         raise PipeError(Code.CONFLICT, f"upload {upload_id} cannot become {values.get('state', 'anything')} now")
+    if stored:
+        connection.execute(_DROP_CONTENT, {"upload": upload_id})
     if found:
         connection.execute(delete(problems).where(problems.c.upload_id == upload_id))
         connection.execute(
@@ -246,6 +265,7 @@ def old_copies(connection: Connection, before: datetime, limit: int) -> list[tup
 def copies_deleted(connection: Connection, upload_ids: Sequence[UUID]) -> None:
     """Remember that their raw copies are gone."""
     connection.execute(update(uploads).where(uploads.c.id.in_(upload_ids)).values(object_key=""))
+    connection.execute(delete(contents).where(contents.c.upload_id.in_(upload_ids)))
 
 
 def past(connection: Connection, before: datetime, limit: int) -> list[UUID]:
@@ -255,7 +275,7 @@ def past(connection: Connection, before: datetime, limit: int) -> list[UUID]:
 
 
 def remove(connection: Connection, upload_ids: Sequence[UUID]) -> None:
-    """Delete records with their problems (ON DELETE CASCADE)."""
+    """Delete records with their problems and bytes (ON DELETE CASCADE)."""
     connection.execute(delete(uploads).where(uploads.c.id.in_(upload_ids)))
 
 

@@ -33,6 +33,8 @@ class Limits:
     verdict_wait_s: float = 0  # how long finish() waits for the verdict; 0: not at all
     lag_bytes: int = 32 << 20  # written, but not yet hashed or not yet synced: the door holds back above it
     sync_bytes: int = 16 << 20  # between two running fdatasyncs
+    small_bytes: int = 0  # up to so many, a file stays in memory and goes into the catalog with its record; 0: none
+    memory_bytes: int = 16 << 20  # of all small files together; what is more goes to the spool
     free_bytes: int = 1 << 30  # least room on the spool's disk …
     free_share: float = 0.05  # … or this share of it, whichever is more
     free_inodes_share: float = 0.01

@@ -5,6 +5,7 @@ Knows no protocol and no file content. The rules are in admission.py, an upload'
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
@@ -18,7 +19,7 @@ from conch_pipe.crashpoints import crashpoint
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.formats import quick
 from conch_pipe.intake.admission import Limits, Room, check_name, check_size
-from conch_pipe.intake.spool import InThread, open_spool
+from conch_pipe.intake.spool import InThread, Memory, open_spool
 from conch_pipe.intake.system_errors import refused_by_system
 from conch_pipe.intake.temporary_names import TemporaryNames
 from conch_pipe.intake.upload import Needs, QuickCheck, UploadInProgress, describe
@@ -69,6 +70,7 @@ class Intake:
         self._limits = limits
         self._names = names
         self._room = Room(folder, limits, events, clock)
+        self._memory = Memory(limits.memory_bytes)
         self._live: set[UploadInProgress] = set()
         self._draining = False
         self._empty: list[Deferred[None]] = []
@@ -121,6 +123,8 @@ class Intake:
             self._in_thread,
             lag_bytes=self._limits.lag_bytes,
             sync_bytes=self._limits.sync_bytes,
+            small_bytes=self._limits.small_bytes,
+            memory=self._memory,
         )
         upload = UploadInProgress(
             upload_id,
@@ -184,6 +188,33 @@ class Intake:
             crashpoint("S2")
         self._events.note(events.RECOVERED, parts=parts, orphans=len(orphans))
 
+    def tidy(self, folder: Path) -> Deferred[None]:
+        """After a process with a spool of its own has ended: its part files go, with copies that have no record.
+
+        Others may be storing at the same time: a copy is an orphan of that process only when its part file is there,
+        which outlives the record. Idempotent.
+
+        :param folder: that spool; nobody writes there any more.
+        :raises PipeError: as ``recover``.
+        """
+        return Deferred.fromCoroutine(self._tidy(folder))
+
+    async def _tidy(self, folder: Path) -> None:
+        try:
+            parts = await self._in_thread(_parts, folder)
+            orphans: list[str] = []
+            if parts:
+                begun = {part.stem for part in parts}
+                stored = await self._needs.objects.keys()
+                recorded = await self._needs.uploads.keys()
+                orphans = sorted(key for key in stored - recorded if _id_in(key) in begun)
+                for key in orphans:
+                    await self._needs.objects.set_aside(key)
+                self._events.note(events.RECOVERED, parts=len(parts), orphans=len(orphans))
+            await self._in_thread(_remove_folder, folder)
+        except OSError as error:
+            raise refused_by_system(error) from error
+
 
 def _no_checks(name: str, head: bytes, tail: bytes, size: int, schema: Any) -> None:
     """Every content will do."""
@@ -191,10 +222,31 @@ def _no_checks(name: str, head: bytes, tail: bytes, size: int, schema: Any) -> N
 
 def _remove_parts(folder: Path) -> int:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    parts = list(folder.glob("*.part"))
+    parts = _parts(folder)
     for part in parts:
         part.unlink(missing_ok=True)
+    for own in folder.iterdir():  # the spools of door processes
+        if own.is_dir():
+            parts += _parts(own)
+            _remove_folder(own)
     return len(parts)
+
+
+def _parts(folder: Path) -> list[Path]:
+    return list(folder.glob("*.part"))
+
+
+def _remove_folder(folder: Path) -> None:
+    """A spool that nobody writes to any more; what is no part file stays, and so does the folder then."""
+    for part in _parts(folder):
+        part.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _id_in(key: str) -> str:
+    """The upload id in the key of a raw copy."""
+    return key.rpartition("/")[2].partition(".")[0]
 
 
 def _begun_at(key: str) -> float:
@@ -202,6 +254,6 @@ def _begun_at(key: str) -> float:
     if not key.startswith("raw/"):
         return float("inf")
     try:
-        return (UUID(key.rpartition("/")[2].partition(".")[0]).int >> 80) / 1000
+        return (UUID(_id_in(key)).int >> 80) / 1000
     except ValueError:
         return float("inf")

@@ -21,17 +21,26 @@ ASK_S = 2.0  # how long one look into the catalog may take when its answers are 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.5  # between two looks; doubled each time
 
 
-async def accept(uploads: Any, upload: Upload, clock: IReactorTime, *, same_within_s: float, within_s: float) -> Upload:
+async def accept(
+    uploads: Any,
+    upload: Upload,
+    content: bytes | None,
+    clock: IReactorTime,
+    *,
+    same_within_s: float,
+    within_s: float,
+) -> Upload:
     """Record an upload with its job; when the outcome is unknown, look and try again by id.
 
     :param uploads: IUploads.
+    :param content: see IUploads.accept.
     :param within_s: how long the outcome is looked for.
     :returns: the upload, or the earlier one of the same bytes.
     :raises PipeError: what IUploads.accept raises; UNKNOWN_OUTCOME when it stayed unknown.
     """
     job = ingest_job(upload, upload.received_at)
     try:
-        return cast(Upload, await uploads.accept(upload, job, same_within_s=same_within_s))
+        return cast(Upload, await uploads.accept(upload, job, same_within_s=same_within_s, content=content))
     except PipeError as error:
         if error.code is not Code.UNKNOWN_OUTCOME:
             raise
@@ -41,7 +50,7 @@ async def accept(uploads: Any, upload: Upload, clock: IReactorTime, *, same_with
         found = await _or_none(uploads.get(upload.id), min(left / 2, ASK_S), clock)
         # Not there now may still mean on its way; a second accept by the same id settles it either way.
         found = found or await _or_none(
-            uploads.accept(upload, job, same_within_s=same_within_s), min(left / 2, ASK_S), clock
+            uploads.accept(upload, job, same_within_s=same_within_s, content=content), min(left / 2, ASK_S), clock
         )
         if found is not None:
             return cast(Upload, found)

@@ -205,21 +205,27 @@ class UploadInProgress:
     # The record
 
     async def _record(self) -> Upload:
-        """Raw copy, then record and job; the copy goes again unless the record needs it."""
+        """Raw copy, then record and job; the copy goes again unless the record needs it.
+
+        A small file is recorded with its bytes: nothing of it is outside of that transaction.
+        """
         self._stage = Stage.COMMITTING
         spooled = cast(Spooled, self._spooled)
-        clock, began = self._needs.clock, self._needs.clock.seconds()
+        clock, stored = self._needs.clock, self._needs.clock.seconds()
         key = f"raw/{self._at:%Y/%m/%d}/{self.id}.{check_name(self._final_name)}"
         self._storing = True
         try:
-            await self._needs.objects.put(key, spooled.path, spooled.sha256)
-            self._still_wanted()
-            stored = clock.seconds()
-            self._seconds["store"] = stored - began
+            if spooled.content is None:
+                began = stored
+                await self._needs.objects.put(key, spooled.path, spooled.sha256)
+                self._still_wanted()
+                stored = clock.seconds()
+                self._seconds["store"] = stored - began
             self._sent = True
             recorded = await accept(
                 self._needs.uploads,
                 self._described(key, spooled),
+                spooled.content,
                 clock,
                 same_within_s=self._needs.limits.same_bytes_within_s,
                 within_s=self._needs.limits.outcome_wait_s,
@@ -271,6 +277,8 @@ class UploadInProgress:
         )
 
     async def _take_back(self, key: str) -> None:
+        if cast(Spooled, self._spooled).content is not None:
+            return  # there is no copy yet
         try:
             await self._needs.objects.delete(key)
         except PipeError as error:

@@ -10,7 +10,7 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,10 @@ class FolderObjects:
         """See :class:`IObjects`."""
         return self._in_thread(self._put, key, path, sha256)
 
+    def store(self, key: str, content: bytes, sha256: bytes) -> Deferred[None]:
+        """See :class:`IObjects`."""
+        return self._in_thread(self._store, key, content, sha256)
+
     def fetch(self, key: str) -> Deferred[Path]:
         """See :class:`IObjects`: the object's own file."""
         return self._in_thread(self._fetch, key)
@@ -82,19 +86,31 @@ class FolderObjects:
             _sync_folder(target.parent)
             crashpoint("C4")
 
+    def _store(self, key: str, content: bytes, sha256: bytes) -> None:
+        valid(key)
+        if hashlib.sha256(content).digest() != sha256:
+            raise PipeError(Code.CONFLICT, "the file cannot be stored", f"other bytes for {key} than were received")
+        with _explained():
+            self._make_durable(self._root)
+            copy = self._copy([content], sha256)
+            try:
+                self._put(key, copy, sha256)
+            finally:
+                copy.unlink()
+
     def _link(self, path: Path, target: Path, sha256: bytes) -> None:
         try:
             target.hardlink_to(path)
         except OSError as error:
             if error.errno not in _CANNOT_LINK:
                 raise
-            copy = self._copy(path, sha256)
+            copy = self._copy(_chunks(path), sha256)
             try:
                 target.hardlink_to(copy)
             finally:
                 copy.unlink()
 
-    def _copy(self, path: Path, sha256: bytes) -> Path:
+    def _copy(self, chunks: Iterable[bytes], sha256: bytes) -> Path:
         """A durable copy under a name of its own on the objects' filesystem."""
         copies = self._root / _COPIES
         with self._making:
@@ -106,14 +122,14 @@ class FolderObjects:
         copy = copies / os.urandom(16).hex()
         digest = hashlib.sha256()
         try:
-            with path.open("rb") as source, copy.open("xb") as sink:
-                while chunk := source.read(CHUNK):
+            with copy.open("xb") as sink:
+                for chunk in chunks:
                     digest.update(chunk)
                     sink.write(chunk)
                 sink.flush()
                 os.fsync(sink.fileno())
             if digest.digest() != sha256:
-                raise PipeError(Code.FAILED, "the file cannot be stored", f"{path} changed before it was copied")
+                raise PipeError(Code.FAILED, "the file cannot be stored", "it changed before it was copied")
         except BaseException:
             copy.unlink(missing_ok=True)
             raise
@@ -166,6 +182,12 @@ class FolderObjects:
                 return
             _sync_folder(self._orphans)
             _sync_folder(path.parent)
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as source:
+        while chunk := source.read(CHUNK):
+            yield chunk
 
 
 def _is_same(target: Path, path: Path, sha256: bytes) -> bool:

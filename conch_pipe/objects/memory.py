@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from twisted.internet.defer import Deferred, execute
@@ -28,6 +29,10 @@ class MemoryObjects:
         """See :class:`IObjects`."""
         return execute(self._put, key, path)
 
+    def store(self, key: str, content: bytes, sha256: bytes) -> Deferred[None]:
+        """See :class:`IObjects`."""
+        return execute(self._store, key, content, sha256)
+
     def fetch(self, key: str) -> Deferred[Path]:
         """See :class:`IObjects`."""
         return execute(self._fetch, key)
@@ -45,7 +50,15 @@ class MemoryObjects:
         return execute(self._set_aside, key)
 
     def _put(self, key: str, path: Path) -> None:
-        content = path.read_bytes()
+        self._keep(key, path.read_bytes())
+
+    def _store(self, key: str, content: bytes, sha256: bytes) -> None:
+        valid(key)
+        if hashlib.sha256(content).digest() != sha256:
+            raise PipeError(Code.CONFLICT, "the file cannot be stored", f"other bytes for {key} than were received")
+        self._keep(key, content)
+
+    def _keep(self, key: str, content: bytes) -> None:
         if self.stored.setdefault(valid(key), content) != content:
             raise PipeError(Code.CONFLICT, "the file cannot be stored", f"other bytes under {key}")
 

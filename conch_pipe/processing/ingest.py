@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from twisted.internet.defer import Deferred
@@ -120,7 +120,7 @@ class Ingest:
             "limits": dict(self.limits),
         }
         try:
-            raw = await self.objects.fetch(upload.object_key)
+            raw = await self._raw_copy(upload)
             crashpoint("P2")
             started = self.clock.seconds()
             found = await self.workers.call(CHECK, asked | {"path": str(raw)}, wall_s=self.wall_s)
@@ -133,6 +133,22 @@ class Ingest:
         crashpoint("P4")
         work.seconds["check"] = self.clock.seconds() - started
         return from_json(found)
+
+    async def _raw_copy(self, upload: Upload) -> Path:
+        """The raw copy; that of a small file is made here, of the bytes recorded with it. Made again, it is the same.
+
+        The catalog keeps those bytes until the job is settled as ``stored``.
+        """
+        content = await self.uploads.content(upload.id)
+        if content is not None:
+            try:
+                await self.objects.store(upload.object_key, content, bytes.fromhex(upload.sha256))
+            except PipeError as error:
+                if error.code is not Code.FAILED:
+                    raise
+                # Not the file's fault: it was accepted, and must not be given up while a disk is out of order.
+                raise PipeError(Code.BUSY, "the raw copy cannot be made", str(error)) from error
+        return cast(Path, await self.objects.fetch(upload.object_key))
 
     async def _load(self, work: _Work) -> int:
         started = self.clock.seconds()
@@ -166,7 +182,7 @@ class Ingest:
             "problem": problem,
             "problem_count": verdict.problem_count,
         }
-        return Outcome(done=True, reason=problem, upload=columns, problems=verdict.problems)
+        return Outcome(done=True, reason=problem, stored=True, upload=columns, problems=verdict.problems)
 
     def _completed(self, work: _Work, verdict: Verdict, rows: int) -> Outcome:
         columns = self._columns(work, State.COMPLETED) | {
@@ -175,7 +191,7 @@ class Ingest:
             "problem": in_words(verdict.problems[0]) if verdict.problems else None,
             "problem_count": verdict.problem_count,
         }
-        return Outcome(done=True, upload=columns, problems=verdict.problems)
+        return Outcome(done=True, stored=True, upload=columns, problems=verdict.problems)
 
     def _columns(self, work: _Work, state: State) -> dict[str, Any]:
         seconds = work.seconds | {"total": self._since(work.upload)}
@@ -199,7 +215,7 @@ class Ingest:
             "rows": rows,
             "rejected": None,  # the attempt that knew is gone
         }
-        return Outcome(done=True, reason="an earlier attempt had loaded the rows", upload=columns)
+        return Outcome(done=True, reason="an earlier attempt had loaded the rows", stored=True, upload=columns)
 
     async def given_up(self, job: Job, problem: str, *, ours: bool) -> Outcome:
         """FAILED, unless its rows are loaded; a job given up through our fault stays on record as dead.

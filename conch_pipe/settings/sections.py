@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-from conch_pipe.settings.values import Count, Place, Places, Seconds, Share, Size, Url, Words
+from conch_pipe.settings.values import Count, Networks, Place, Places, Seconds, Share, Size, Url, Words
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
@@ -35,6 +35,20 @@ class Service(Section):
         le=3600,
         description="Seconds that running uploads may take to finish when the service is told to stop.",
     )
+    processes: Count = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes that take connections on the one port; from 2 on, besides the one that looks after them "
+        "and runs the queue.",
+    )
+    linger_s: Seconds = Field(
+        default=300,
+        ge=0,
+        le=43_200,
+        description="Seconds that open sessions may go on in a process that is being replaced (SIGUSR2), before they "
+        "are drained.",
+    )
 
 
 class Ssh(Section):
@@ -54,6 +68,16 @@ class Ssh(Section):
         description="Private host keys in OpenSSH format, mode 0600. Systemd credentials named ssh_host_*_key stand in "
         "for this list.",
     )
+    penalty_exempt: Networks = Field(
+        default=("127.0.0.0/8", "::1/128"),
+        description="Addresses and networks that are never refused for wrong passwords and the like: offices with many "
+        "people behind one address, monitoring.",
+    )
+    proxy_from: Networks = Field(
+        default=(),
+        description="Addresses and networks of load balancers that speak the PROXY protocol: their connections must "
+        "begin with its header, and all limits see the client it names.",
+    )
 
 
 class Limits(Section):
@@ -61,9 +85,28 @@ class Limits(Section):
 
     connections: Count = Field(default=500, ge=1, description="Connections at a time.")
     not_logged_in: Count = Field(default=50, ge=1, description="Connections that have not logged in yet.")
+    early_drop_share: Share = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="From this share of not_logged_in on, newcomers are refused at random, 30 % first and all at the "
+        "end; 1: never.",
+    )
     per_address: Count = Field(default=20, ge=1, description="Connections of one IPv4 address or IPv6 /64.")
     not_logged_in_per_address: Count = Field(default=10, ge=1, description="Of these, not logged in yet.")
     per_client: Count = Field(default=10, ge=1, description="Logged-in connections of one client_id.")
+    penalty_password_s: Seconds = Field(
+        default=5, ge=0, description="Seconds of penalty its address owes for a wrong password, as with sshd,"
+    )
+    penalty_no_attempt_s: Seconds = Field(default=1, ge=0, description="for a connection without a try to log in,")
+    penalty_late_s: Seconds = Field(default=10, ge=0, description="for one that has not logged in in time,")
+    penalty_violation_s: Seconds = Field(default=30, ge=0, description="for one that broke the protocol before login.")
+    penalty_from_s: Seconds = Field(
+        default=15, ge=0, description="An address that owes so many seconds is refused until all have run off."
+    )
+    penalty_longest_s: Seconds = Field(
+        default=600, ge=0, description="The most an address can owe in seconds; 0: nobody is punished."
+    )
     login_s: Seconds = Field(default=30, gt=0, description="Seconds from accepting a connection to its login.")
     version_s: Seconds = Field(default=10, gt=0, description="Seconds from accepting to the client's version line.")
     kexinit_wait_s: Seconds = Field(
@@ -217,6 +260,15 @@ class Spool(Section):
     )
     sync_bytes: Size = Field(
         default=16 * MIB, ge=MIB, description="Bytes between two running fsyncs, so that CLOSE is short."
+    )
+    small_bytes: Size = Field(
+        default=64 * KIB,
+        ge=0,
+        le=MIB,
+        description="Up to this size a file is recorded with its bytes, in one transaction; 0: none.",
+    )
+    memory_bytes: Size = Field(
+        default=16 * MIB, ge=0, description="Bytes of small files being received, all together; the others are on disk."
     )
 
 

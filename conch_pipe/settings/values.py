@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_settings import NoDecode
 
 _UNITS = {
@@ -66,6 +67,14 @@ def _path(value: Any) -> Any:
     return Path(value).expanduser() if isinstance(value, str) else value
 
 
+def _network(value: str) -> str:
+    try:
+        ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"an address or a network is needed, like 10.0.0.0/8: {error}") from error
+    return value
+
+
 def listed(kind: Any) -> Any:
     """The annotation for a tuple of ``kind``; sources of plain text may write it with commas."""
     return Annotated[tuple[kind, ...], NoDecode, BeforeValidator(_list)]
@@ -79,3 +88,4 @@ Place = Annotated[Path, BeforeValidator(_path)]
 Places = listed(Place)
 Words = listed(Annotated[str, StringConstraints(min_length=1)])
 Url = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+.-]*:.+$"), "url"]
+Networks = listed(Annotated[str, AfterValidator(_network)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -70,6 +70,7 @@ class SFTPService(Service):
     :param host_keys: private Ed25519 and RSA keys.
     :param threads: where bcrypt runs; started and stopped with the service.
     :param disk: gives the spool's numbers for statvfs.
+    :param door: what PutFactory may be told besides: ``tally``, ``seconds``, ``penalty_exempt``, ``proxy_from``.
     """
 
     name = "sftp"  # type: ignore[assignment]  # twisted declares None
@@ -88,6 +89,7 @@ class SFTPService(Service):
         disk: Callable[[], FileSystemStatus],
         limits: Limits,
         rules: Rules,
+        door: Mapping[str, Any] | None = None,
     ) -> None:
         self._endpoint: Any = endpoint
         self._clock = clock
@@ -113,7 +115,7 @@ class SFTPService(Service):
         )
         realm = PutRealm(self.visits, intake, uploads, events, disk)
         listener = ConnectionEvents(self.visits, events)
-        self._factory = PutFactory(Portal(realm, [login]), host_keys, listener, clock, limits)
+        self._factory = PutFactory(Portal(realm, [login]), host_keys, listener, clock, limits, **(door or {}))
         self._watch = Watch(self.visits, credentials, events, clock)
         self._port: IListeningPort | None = None
         self._drain_by: float | None = None
@@ -128,6 +130,11 @@ class SFTPService(Service):
             raise RuntimeError("the SFTP service is not listening")
         address: Any = self._port.getHost()
         return int(address.port)
+
+    @property
+    def connections(self) -> int:
+        """How many there are, logged in or not."""
+        return len(self._factory.live())
 
     def startService(self) -> None:
         """Listen; an address that cannot be had stops the start.
@@ -145,6 +152,12 @@ class SFTPService(Service):
     def stopService(self) -> Deferred[None]:
         """End all connections and stop; :meth:`drain` before it lets running puts finish."""
         return Deferred.fromCoroutine(self._stop())
+
+    async def shut(self) -> None:
+        """Take no new connections; those that are here go on as before."""
+        port, self._port = self._port, None
+        if port is not None:
+            await maybeDeferred(port.stopListening)
 
     def drain(self, seconds: float) -> Deferred[None]:
         """Take no new connections, logins and files; end all connections once no put is running.
@@ -168,9 +181,7 @@ class SFTPService(Service):
         by = self._clock.seconds() + seconds
         self._drain_by = by if self._drain_by is None else min(by, self._drain_by)
         self.visits.draining = True
-        port, self._port = self._port, None
-        if port is not None:
-            await maybeDeferred(port.stopListening)
+        await self.shut()
         for connection in self._factory.live():
             if not connection.avatar_known:
                 connection.sendDisconnect(DISCONNECT_BY_APPLICATION, b"shutting down")

@@ -26,7 +26,8 @@ COOKIE = 16  # bytes
 _LONGEST_NAME = 64  # RFC 4251 section 6
 _MOST_NAMES = 128  # of one list; asyncssh's longest has 41
 _LONGEST_LIST = _MOST_NAMES * (_LONGEST_NAME + 1)
-_NAME = re.compile(rb"[!-+\--~]{1,%d}" % _LONGEST_NAME)
+_NAME = rb"[!-+\--~]{1,%d}" % _LONGEST_NAME  # printable ASCII without the comma
+_NAMES = re.compile(rb"%b(?:,%b){0,%d}" % (_NAME, _NAME, _MOST_NAMES - 1))
 _MARKERS = (b"ext-info-", b"kex-strict-")  # among the exchanges, but none
 _NO_COMPRESSION = b"none"
 _TOLD = 200  # characters of a peer's list that an error shows
@@ -142,12 +143,9 @@ def _tail(reader: Reader) -> bool:
 def _names(text: bytes) -> tuple[bytes, ...]:
     if not text:
         return ()
-    names = tuple(text.split(b","))
-    if len(names) > _MOST_NAMES:
-        raise Malformed("too many algorithms")
-    if not all(map(_NAME.fullmatch, names)):
-        raise Malformed("an algorithm's name is empty, too long or not printable ASCII")
-    return names
+    if not _NAMES.fullmatch(text):
+        raise Malformed("a list of algorithms that is too long, or not of names in printable ASCII")
+    return tuple(text.split(b","))
 
 
 def write(cookie: bytes, algorithms: Algorithms, extra_exchanges: Sequence[bytes]) -> bytes:
@@ -240,14 +238,10 @@ _GROUPS = (b"diffie-hellman-group16-sha512", b"diffie-hellman-group14-sha256", b
 _ED25519 = (b"ssh-ed25519",)
 _ECDSA = (b"ecdsa-sha2-nistp256", b"ecdsa-sha2-nistp384", b"ecdsa-sha2-nistp521")
 _RSA = (b"rsa-sha2-512", b"rsa-sha2-256")
-_CIPHERS = (
-    b"aes128-gcm@openssh.com",
-    b"aes256-gcm@openssh.com",
-    b"chacha20-poly1305@openssh.com",
-    b"aes128-ctr",
-    b"aes192-ctr",
-    b"aes256-ctr",
-)
+_GCM = (b"aes128-gcm@openssh.com", b"aes256-gcm@openssh.com")
+_CTR = (b"aes128-ctr", b"aes192-ctr", b"aes256-ctr")
+_CIPHERS = (*_GCM, b"chacha20-poly1305@openssh.com", *_CTR)
+_STRICT_CIPHERS = _GCM + _CTR  # ChaCha20 is open to Terrapin with a peer that lacks strict kex (CVE-2023-48795)
 _ETM_MACS = (b"hmac-sha2-256-etm@openssh.com", b"hmac-sha2-512-etm@openssh.com")
 _MACS = (*_ETM_MACS, b"hmac-sha2-256", b"hmac-sha2-512")
 
@@ -263,7 +257,7 @@ def _by_name(*presets: Algorithms) -> dict[str, Algorithms]:
 
 SERVER = _by_name(
     Algorithms("default-2026", _MLKEM + _CURVE25519, _ED25519 + _RSA, _CIPHERS, _MACS),
-    Algorithms("strict-2026", _MLKEM, _ED25519 + _RSA, _CIPHERS, _ETM_MACS, rsa_bits=3072),
+    Algorithms("strict-2026", _MLKEM, _ED25519 + _RSA, _STRICT_CIPHERS, _ETM_MACS, rsa_bits=3072),
     Algorithms("legacy-2026", _MLKEM + _CURVE25519 + _NIST + _GROUPS, _ED25519 + _RSA, _CIPHERS, _MACS),
 )
 
@@ -271,6 +265,6 @@ SERVER = _by_name(
 _OLD = (_MLKEM + _CURVE25519 + _NIST + _GROUPS, _ED25519 + _ECDSA + _RSA, _CIPHERS, _MACS)
 CLIENT = _by_name(
     Algorithms("default-2026", *_OLD),
-    Algorithms("strict-2026", _MLKEM + _CURVE25519, _ED25519 + _RSA, _CIPHERS, _ETM_MACS),
+    Algorithms("strict-2026", _MLKEM + _CURVE25519, _ED25519 + _RSA, _STRICT_CIPHERS, _ETM_MACS),
     Algorithms("legacy-2026", *_OLD),
 )

@@ -21,6 +21,7 @@ from zope.interface import implementer
 from conch_pipe.ssh.connection import PutConnection
 from conch_pipe.ssh.fields import Reader, string
 from conch_pipe.ssh.interfaces import IPasswordAttempt, Peer
+from conch_pipe.ssh.penalties import Offence
 
 if TYPE_CHECKING:
     from conch_pipe.ssh.server_transport import PutTransport
@@ -51,6 +52,7 @@ class LoginState:
 
     requests: int = 0
     failures: int = 0
+    attempts: int = 0  # passwords, whatever came of them
     checking: bool = False
     waiting: deque[bytes] = field(default_factory=deque)
 
@@ -93,12 +95,15 @@ class PasswordAuth(userauth.SSHUserAuthServer):
             # "none" asks which methods there are; a key or keyboard-interactive is not offered. Nothing was guessed.
             self._refuse()
             return
+        self.transport.login.attempts += 1
         change, password = reader.flag(), reader.string()
         if change:
             reader.string()
         reader.end()
         bounded = 0 < len(user) <= limits.user_name and len(password) <= limits.password
         if change or not bounded or service != PutConnection.name:
+            transport = self.transport
+            transport.factory.offence(transport, Offence.WRONG)
             self._failed()
             return
         attempt = PasswordAttempt(user, password, self.transport.peer)
@@ -111,6 +116,8 @@ class PasswordAuth(userauth.SSHUserAuthServer):
             _, avatar, logout = await self.portal.login(attempt, transport.peer, IConchUser)
         except UnauthorizedLogin:
             accepted = False
+            if transport.open_for_login:  # else it was put off: nobody could tell whether the password was right
+                transport.factory.offence(transport, Offence.WRONG)
         except Exception as error:  # noqa: BLE001 - a door's edge: the checker's fault is a refusal, and no secret is told
             self._log_fault(error)
             accepted = False
@@ -133,6 +140,7 @@ class PasswordAuth(userauth.SSHUserAuthServer):
             logout()
             return False
         transport.logged_in(avatar, logout)
+        transport.factory.welcomed(transport)
         transport.sendPacket(userauth.MSG_USERAUTH_SUCCESS, b"")
         transport.setService(PutConnection())
         return True

@@ -31,11 +31,11 @@ class ClientLimits:
     :param peer_packet: smallest "maximum packet" of a server; 1 would make one packet of every byte.
     :param backlog: bytes of requests waiting for the server's window.
     :param banners: login banners, and in ``banner`` bytes of all of them; read and forgotten.
-    :param prompts: prompts in one keyboard-interactive request, and requests of one login.
+    :param prompts: requests of one keyboard-interactive login.
+    :param sentence: bytes of what a server says on stderr that an error repeats.
     :param methods: bytes of the list of login methods.
     :param signature_algorithms: names in the server's list of signature algorithms (EXT_INFO).
     :param extension_info: bytes of EXT_INFO, and in ``extension_infos`` how many of them.
-    :param unasked: channels and global requests a server may ask us for before we leave.
     """
 
     connect_s: float = 10.0
@@ -59,8 +59,8 @@ class ClientLimits:
     banners: int = 16
     banner: int = 65_536
     prompts: int = 8
+    sentence: int = 200
     methods: int = 1_024
     signature_algorithms: int = 64
     extension_info: int = 16_384
     extension_infos: int = 2
-    unasked: int = 1_000

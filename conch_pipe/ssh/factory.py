@@ -1,14 +1,15 @@
 """Accepts connections within bounds, knows those that live, and ends them when asked.
 
-Host keys come as Key objects (see hostkeys.py); who may log in is the portal's matter.
+What the bounds are is decided by admission.py and penalties.py. Host keys come as Key objects (see hostkeys.py); who
+may log in is the portal's matter.
 """
 
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from ipaddress import IPv6Address, ip_address
+from dataclasses import dataclass
+from random import SystemRandom
 from typing import Any
 
 from twisted.conch.ssh.factory import SSHFactory
@@ -17,17 +18,33 @@ from twisted.conch.ssh.transport import DISCONNECT_BY_APPLICATION
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 
+from conch_pipe.ssh.addresses import Networks, source
+from conch_pipe.ssh.admission import Admission
 from conch_pipe.ssh.algorithms import SERVER, Algorithms, restricted
+from conch_pipe.ssh.behind_proxy import BehindProxy
 from conch_pipe.ssh.hostkeys import Signer, signers
 from conch_pipe.ssh.interfaces import IConnectionListener, Peer
 from conch_pipe.ssh.limits import Limits
+from conch_pipe.ssh.penalties import Offence, Penalties
+from conch_pipe.ssh.proxy_protocol import Header
+from conch_pipe.ssh.quiet import Quiet, more
 from conch_pipe.ssh.server_transport import PutTransport
+from conch_pipe.ssh.tally import OwnTally, Tally
 
-_QUIET_S = 60.0  # one line about an address's violations in this time
-_REMEMBERED = 4096  # addresses
+_REFUSALS = 10  # lines a minute about refusals of one source
 _SWEEP_S = 0.25  # how often draining looks for connections that have closed their last file
+
+
+@dataclass(slots=True)
+class _Place:
+    """What a connection was counted as."""
+
+    source: str | None  # None: a trusted proxy's own, or one that has not named its client yet
+    waiting: bool = True  # for its login
+    guilty: bool = False
 
 
 class PutFactory(SSHFactory):
@@ -37,7 +54,13 @@ class PutFactory(SSHFactory):
     :param host_keys: private Ed25519 and RSA keys, one of each at most, in order of preference.
     :param listener: an IConnectionListener.
     :param algorithms: what is offered, as far as there are keys for it.
-    :raises ValueError: no host key, or one of another type.
+    :param tally: a SharedTally when several processes listen; by default this one counts alone.
+    :param seconds: the clock of penalties, ``time.monotonic`` with a SharedTally; by default that of ``clock``.
+    :param penalty_exempt: addresses and networks that are never punished.
+    :param proxy_from: trusted proxies, as addresses and networks: their connections must begin with a PROXY header,
+        and all others must not.
+    :param chance: numbers from 0.0 up to 1.0 for the early drop.
+    :raises ValueError: no host key, or one of another type; something that is no address or network.
     """
 
     noisy = False
@@ -50,7 +73,13 @@ class PutFactory(SSHFactory):
         listener: Any,
         clock: IReactorTime,
         limits: Limits | None = None,
+        *,
         algorithms: Algorithms = SERVER["default-2026"],
+        tally: Tally | None = None,
+        seconds: Callable[[], float] | None = None,
+        penalty_exempt: Sequence[str] = (),
+        proxy_from: Sequence[str] = (),
+        chance: Callable[[], float] = SystemRandom().random,
     ) -> None:
         self.portal = portal
         self.limits = limits or Limits()
@@ -58,29 +87,69 @@ class PutFactory(SSHFactory):
         self._clock = clock
         self._signers = signers(host_keys)
         self._offered = restricted(algorithms, list(self._signers))
-        self._live: set[PutTransport] = set()
+        self._live: dict[PutTransport, _Place] = {}
+        self._nameless: dict[BehindProxy, _Place] = {}
+        self._tally: Tally = OwnTally() if tally is None else tally
+        self._proxies = Networks(proxy_from)
+        exempt = Networks([*penalty_exempt, *proxy_from])
+        self._admission = Admission(self.limits, self._tally, chance)
+        self._penalties = Penalties(self.limits, self._tally, seconds or clock.seconds, exempt)
         self._draining: Deferred[None] | None = None
         self._sweeper: IDelayedCall | None = None
-        self._told: OrderedDict[str, float] = OrderedDict()
+        self._violations = Quiet(clock.seconds, 1)
+        self._punished = Quiet(clock.seconds, 1)
+        self._refusals = Quiet(clock.seconds, _REFUSALS)
 
     # Twisted's calls.
 
     def startFactory(self) -> None:
         """Nothing to load: the keys are given and there are no moduli."""
 
-    def buildProtocol(self, addr: IAddress | None) -> PutTransport | None:  # type: ignore[override]
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:  # type: ignore[override]
         """A connection, or None: Twisted closes it then."""
-        address = getattr(addr, "host", "local")
-        reason = self._no_room(address)
+        address, port = getattr(addr, "host", "local"), getattr(addr, "port", 0)
+        proxied = address in self._proxies
+        culprit = None if proxied else source(address)
+        if culprit is not None and self._is_punished(address):
+            return None
+        reason = self._admission.refusal(culprit)
         if reason is not None:
             self.refused(address, reason)
             return None
-        peer = Peer(address, getattr(addr, "port", 0), "", os.urandom(8).hex())
-        connection = PutTransport(peer, self._offered, self.limits, self._clock)
-        connection.factory = self
-        self._live.add(connection)
-        self._listener.opened(peer.session, peer.address, peer.port)
-        return connection
+        self._tally.add(culprit, 1, 1)
+        place = _Place(culprit)
+        if not proxied:
+            return self._welcome(address, port, place)
+        arrival = BehindProxy(self, address, port, self._clock)
+        self._nameless[arrival] = place
+        return arrival
+
+    # What connections behind a proxy tell.
+
+    def named(self, arrival: BehindProxy, header: Header) -> PutTransport | None:
+        """See Arrivals."""
+        place = self._nameless.pop(arrival)
+        if header.address is None:
+            return self._welcome(arrival.address, arrival.port, place)
+        culprit = source(header.address)
+        punished = self._is_punished(header.address)
+        reason = None if punished else self._admission.crowd(culprit)
+        if punished or reason is not None:
+            self._tally.add(None, -1, -1)
+            if reason is not None:
+                self.refused(header.address, reason)
+            return None
+        self._tally.move(culprit, 1, 1)
+        place.source = culprit
+        return self._welcome(header.address, header.port, place)
+
+    def nameless(self, arrival: BehindProxy, problem: str | None) -> None:
+        """See Arrivals."""
+        del self._nameless[arrival]
+        self._tally.add(None, -1, -1)
+        if problem is not None:
+            self.violated(arrival.address, problem)
+        self._look_whether_drained()
 
     # What the owner asks for.
 
@@ -106,6 +175,9 @@ class PutFactory(SSHFactory):
         """
         if self._draining is None:
             self._draining = Deferred()
+            self._admission.draining = True
+            for arrival in list(self._nameless):
+                arrival.abort()
             self._sweep()
         waiter: Deferred[None] = Deferred()
         self._draining.addCallback(lambda _: waiter.callback(None))
@@ -118,47 +190,92 @@ class PutFactory(SSHFactory):
 
     # What connections tell.
 
+    def welcomed(self, connection: PutTransport) -> None:
+        """A connection has logged in."""
+        place = self._live.get(connection)
+        if place is not None and place.waiting:
+            place.waiting = False
+            self._tally.add(place.source, 0, -1)
+
     def left(self, connection: PutTransport, seconds: float, reason: str) -> None:
         """A connection is gone."""
-        self._live.discard(connection)
+        place = self._live.pop(connection, None)
+        if place is not None:
+            self._tally.add(place.source, -1, -int(place.waiting))
+            if place.waiting and self._draining is None:
+                self._judge(connection, place, seconds)
         self._listener.closed(connection.peer.session, connection.peer.address, seconds, reason)
-        if not self._live:
-            self._drained()
+        self._look_whether_drained()
 
     def refused(self, address: str, reason: str) -> None:
-        """A limit refused a connection or threw one out before login."""
-        self._listener.refused(address, reason)
+        """A limit refused a connection or threw one out before login: ten lines a minute for each source."""
+        left_out = self._refusals.ask(source(address))
+        if left_out is not None:
+            self._listener.refused(address, reason + more(left_out))
 
     def disagreed(self, peer: Peer, what: str) -> None:
         """A client has no algorithm of some kind in common with us."""
-        self._listener.refused(peer.address, what)
+        self.refused(peer.address, what)
 
     def host_key(self, algorithm: bytes) -> Signer:
         """The key that signs by an algorithm that was offered."""
         return self._signers[algorithm]
 
     def violated(self, address: str, what: str) -> None:
-        """A connection broke the protocol: one line a minute for each address."""
-        now = self._clock.seconds()
-        told = self._told.get(address)
-        if told is not None and now - told < _QUIET_S:
-            return
-        self._told[address] = now
-        self._told.move_to_end(address)
-        if len(self._told) > _REMEMBERED:
-            self._told.popitem(last=False)
-        self._log.warn("{address} broke the SSH protocol: {what}", address=address, what=what)
+        """A connection broke the protocol: one line a minute for each source."""
+        left_out = self._violations.ask(source(address))
+        if left_out is not None:
+            self._log.warn(
+                "{address} broke the SSH protocol: {what}{more}", address=address, what=what, more=more(left_out)
+            )
+
+    def offence(self, connection: PutTransport, offence: Offence) -> None:
+        """Before its login a connection did something that has a price; after it nothing has."""
+        place = self._live.get(connection)
+        if place is not None and place.waiting:
+            place.guilty = True
+            self._penalties.note(connection.peer.address, offence)
 
     # Our own.
+
+    def _welcome(self, address: str, port: int, place: _Place) -> PutTransport:
+        peer = Peer(address, port, "", os.urandom(8).hex())
+        connection = PutTransport(peer, self._offered, self.limits, self._clock)
+        connection.factory = self
+        self._live[connection] = place
+        self._listener.opened(peer.session, peer.address, peer.port)
+        return connection
+
+    def _is_punished(self, address: str) -> bool:
+        left = self._penalties.left(address)
+        if left <= 0:
+            return False
+        left_out = self._punished.ask(source(address))
+        if left_out is not None:
+            self._listener.refused(address, f"punished for {left:.0f} s more{more(left_out)}")
+        return True
+
+    def _judge(self, connection: PutTransport, place: _Place, seconds: float) -> None:
+        """What it costs to have left without a login. Whoever waits for our answer to a password is not late."""
+        login, address = connection.login, connection.peer.address
+        if seconds >= self.limits.login_s:
+            if not login.checking:
+                self._penalties.note(address, Offence.LATE)
+        elif not place.guilty and not login.attempts:
+            self._penalties.note(address, Offence.NO_ATTEMPT)
 
     def _sweep(self) -> None:
         self._sweeper = None
         for connection in self.live():
             if not connection.open_files:
                 connection.sendDisconnect(DISCONNECT_BY_APPLICATION, b"shutting down")
-        if self._live:
+        if self._live or self._nameless:
             self._sweeper = self._clock.callLater(_SWEEP_S, self._sweep)
         else:
+            self._drained()
+
+    def _look_whether_drained(self) -> None:
+        if not self._live and not self._nameless:
             self._drained()
 
     def _drained(self) -> None:
@@ -167,32 +284,3 @@ class PutFactory(SSHFactory):
             self._sweeper = None
         if self._draining is not None and not self._draining.called:
             self._draining.callback(None)
-
-    def _no_room(self, address: str) -> str | None:
-        limits, source = self.limits, _source(address)
-        mine = [each for each in self._live if _source(each.peer.address) == source]
-        if self._draining is not None:
-            return "shutting down"
-        if len(self._live) >= limits.connections:
-            return f"more than {limits.connections} connections"
-        if sum(not each.avatar_known for each in self._live) >= limits.not_logged_in:
-            return f"more than {limits.not_logged_in} connections not logged in"
-        if len(mine) >= limits.per_address:
-            return f"more than {limits.per_address} connections of one address"
-        if sum(not each.avatar_known for each in mine) >= limits.not_logged_in_per_address:
-            return f"more than {limits.not_logged_in_per_address} connections of one address not logged in"
-        return None
-
-
-def _source(address: str) -> str:
-    """Whom an address counts for: itself, or an IPv6 /64, which one customer has as a rule."""
-    if ":" not in address:
-        return address
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if not isinstance(parsed, IPv6Address):
-        return address
-    # A socket for both protocols shows IPv4 clients as ::ffff:192.0.2.1, all of them in one /64.
-    return str(parsed.ipv4_mapped or int(parsed) >> 64)

@@ -13,10 +13,19 @@ from dataclasses import dataclass
 class Limits:
     """Sizes in bytes, times in seconds, everything else a count.
 
-    :param connections: of one process at a time; idle ones cost 6 KiB each, the bound is file descriptors.
+    :param connections: at a time, of all processes together; idle ones cost 6 KiB each, the bound is file descriptors.
     :param not_logged_in: connections that have not logged in (sshd: MaxStartups).
+    :param early_drop_share: of ``not_logged_in``; from there on newcomers are refused at random, 30 % at first and all
+        at the end (sshd: MaxStartups 10:30:100).
     :param per_address: connections of one IPv4 address or IPv6 /64.
     :param not_logged_in_per_address: the same, before login.
+    :param penalty_password_s: what a wrong password costs its address; this and the next five as sshd's
+        PerSourcePenalties (authfail, invaliduser).
+    :param penalty_no_attempt_s: a connection that ends without a try (noauth).
+    :param penalty_late_s: a connection that has not logged in in time (grace-exceeded).
+    :param penalty_violation_s: a connection that breaks the protocol before login.
+    :param penalty_from_s: an address that owes so much is refused until all has run off (min).
+    :param penalty_longest_s: more is never owed (max); 0: nobody is punished.
     :param version_s: from accept to the client's version line.
     :param kexinit_wait_s: how long the client's KEXINIT is waited for before ours is sent; 0: not at all. Clients that
         send theirs only after ours lose this time.
@@ -64,8 +73,15 @@ class Limits:
 
     connections: int = 500
     not_logged_in: int = 50
+    early_drop_share: float = 0.5
     per_address: int = 20
     not_logged_in_per_address: int = 10
+    penalty_password_s: float = 5.0
+    penalty_no_attempt_s: float = 1.0
+    penalty_late_s: float = 10.0
+    penalty_violation_s: float = 30.0
+    penalty_from_s: float = 15.0
+    penalty_longest_s: float = 600.0
     version_s: float = 10.0
     kexinit_wait_s: float = 0.2
     login_s: float = 30.0

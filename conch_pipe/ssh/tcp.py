@@ -24,7 +24,7 @@ class BufferedProtocol(Protocol):
 
 
 class Buffered:
-    """Mixed into Twisted's connections. ``protocol`` is a BufferedProtocol."""
+    """Mixed into Twisted's connections."""
 
     protocol: Any
     socket: Any
@@ -32,8 +32,11 @@ class Buffered:
     def doRead(self) -> ConnectionLost | ConnectionDone | None:
         """See tcp.Connection."""
         protocol = self.protocol
+        room = getattr(protocol, "roomForData", None)
+        if room is None:
+            return super().doRead()  # type: ignore[misc]
         try:
-            count = self.socket.recv_into(protocol.roomForData())
+            count = self.socket.recv_into(room())
         except OSError as error:
             return None if error.errno in (EAGAIN, EWOULDBLOCK) else main.CONNECTION_LOST
         if not count:
@@ -66,7 +69,7 @@ class Client(Buffered, tcp.Client):
 def hasten(port: Any) -> None:
     """Let a listening port make such connections; ports that are not TCP stay as they are.
 
-    ``Port.transport`` is Twisted's place for that. The port's factory must make BufferedProtocols.
+    ``Port.transport`` is Twisted's place for that. Protocols that are no BufferedProtocol get their bytes as ever.
     """
     if isinstance(port, tcp.Port):
         port.transport = Server

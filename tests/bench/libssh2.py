@@ -1,6 +1,6 @@
 """The least SFTP client there is, for counting sessions: libssh2 (curl's) through ctypes; it costs little itself.
 
-Blocking; ctypes gives the interpreter's lock back during every call, so several threads run at once.
+Blocking: several sessions at once take several processes.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def one_session(
     :param key: a private key file to log in with instead of the password.
     :raises AssertionError: any step was refused.
     """
-    with socket.create_connection(("127.0.0.1", port)) as sock:
+    with socket.socket() as sock:
+        sock.connect(("127.0.0.1", port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         session = lib.libssh2_session_init_ex(None, None, None, None)
         try:

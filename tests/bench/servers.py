@@ -1,4 +1,4 @@
-"""The servers a bench compares, each started as a child on a free port: ours, OpenSSH's sshd, asyncssh's.
+"""The servers a bench compares, each a child on a free port: ours, OpenSSH's, asyncssh's, rclone's, stock Conch.
 
 All write below one folder. Ours also hashes, checks, fsyncs, records, validates and loads what the others only store.
 """
@@ -8,23 +8,34 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.bench import measure
 from tests.live.clients.base import Target, environment
+from tests.live.material import large_csv
 from tests.live.service import Service
 
 SCHEMA = "orgTransactions"
 _SECRET = "bench-only"
 _READY_S = 30
+_QUIET_S = 1.0
+_WORKER = b"conch_pipe.processing.child"
 QUIET = ("-oStrictHostKeyChecking=no", "-oNumberOfPasswordPrompts=1", "-oBatchMode=no")
+
+
+# The live tests log at debug to find secrets; a service in use does not.
+_USUAL: dict[str, object] = {"log.level": "info", "uploads.max_bytes": 4 << 30}
+asked_settings: dict[str, object] = {}  # from the command line
 
 
 class Server:
@@ -58,8 +69,12 @@ class Server:
         return self.process.pid
 
     def cpu_s(self) -> float:
-        """CPU seconds spent on serving so far."""
-        return measure.cpu_s(self.pid())
+        """CPU seconds spent on serving so far, those of child processes too."""
+        return measure.family_cpu_s(self.pid())
+
+    def worker_cpu_s(self) -> float:
+        """CPU seconds spent on what was put, besides."""
+        return 0.0
 
     def wait_for_sessions(self) -> None:
         """Wait until the processes of sessions that ended are gone, so that their CPU seconds are known."""
@@ -88,13 +103,15 @@ class Server:
         """An open OpenSSH session."""
         return Sftp(self, options)
 
-    def takes(self, *options: str) -> bool:
-        """Whether a session with these options, a cipher say, comes about at all."""
+    def cipher(self, *options: str) -> str | None:
+        """What a session with these options encrypts with, short; None when none comes about."""
         try:
-            with self.sftp(*options):
-                return True
+            with self.sftp("-v", *options) as sftp:
+                found = re.search(r"kex: client->server cipher: ([^@ ]+)\S* MAC: (\S+)", sftp.said)
         except (AssertionError, BrokenPipeError):
-            return False
+            return None
+        assert found is not None, sftp.said
+        return found[1] if found[2] == "<implicit>" else " + ".join(found.groups())
 
 
 class Ours(Server):
@@ -115,7 +132,7 @@ class Ours(Server):
             )
         }
         (folder / "service").mkdir()
-        self.service = Service(folder / "service", {**many, "uploads.max_bytes": 4 << 30, **(settings or {})})
+        self.service = Service(folder / "service", {**_USUAL, **many, **asked_settings, **(settings or {})})
         self.program = program
 
     def start(self) -> None:
@@ -125,22 +142,16 @@ class Ours(Server):
     def stop(self) -> None:
         self.service.stop()
 
+    def cpu_s(self) -> float:
+        return measure.family_cpu_s(self.pid(), leaving_out=_WORKER)
+
+    def worker_cpu_s(self) -> float:
+        return measure.family_cpu_s(self.pid()) - self.cpu_s()
+
     def settle(self, *names: str) -> None:
         """Until every upload has its verdict."""
         while any(upload["state"] in ("PENDING", "PROCESSING") for upload in self.service.uploads()):
             time.sleep(0.2)
-
-    @contextlib.contextmanager
-    def workers_held(self) -> Iterator[None]:
-        """Its worker processes stand still meanwhile: what the door does alone. Loading goes on afterwards."""
-        workers = measure.children(self.pid())
-        for pid in workers:
-            os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            for pid in workers:
-                os.kill(pid, signal.SIGCONT)
 
     def login(self) -> tuple[str, str]:
         return self.service.login.client_id, self.service.login.client_secret
@@ -148,6 +159,35 @@ class Ours(Server):
     def target(self) -> Target:
         """For the live tests' clients."""
         return self.service.target(self.scratch)
+
+
+class Door(Ours):
+    """The whole service but for processing: its worker processes stand still, so that no round disturbs the next.
+
+    What was put is dropped after each round, never loaded.
+    """
+
+    name = "pipe-sftp, door alone"
+
+    def __init__(self, folder: Path, settings: Mapping[str, object] | None = None) -> None:
+        super().__init__(folder, {"workers.wall_s": 86_400, "service.drain_s": 0, **(settings or {})})
+
+    def start(self) -> None:
+        super().start()
+        first = self.scratch / "first.csv"
+        large_csv(first, 1000)
+        with self.sftp() as sftp:  # workers are killed that never say that they are ready
+            sftp.do(f"put {first} {SCHEMA}/first.csv")
+        super().settle()
+        time.sleep(_QUIET_S)
+        for pid in set(measure.family(self.pid())) - set(measure.family(self.pid(), _WORKER)):
+            os.kill(pid, signal.SIGSTOP)
+
+    def settle(self, *names: str) -> None:
+        """Drop the stored files."""
+        for path in (self.service.folder / "state" / "objects").rglob("*"):
+            if path.is_file():
+                path.unlink()
 
 
 class Sshd(Server):
@@ -158,11 +198,8 @@ class Sshd(Server):
     def start(self) -> None:
         self.port = free_port()
         self.key = self.folder / "login_key"
-        for key in ("host_key", "login_key"):
-            subprocess.run(
-                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / key)],
-                check=True, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
+        make_key(self.folder / "host_key")
+        make_key(self.key)
         (self.folder / "files" / SCHEMA).mkdir(parents=True)
         config = self.folder / "sshd_config"
         config.write_text(
@@ -176,11 +213,6 @@ class Sshd(Server):
         sshd = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin") or "sshd"
         self.process = subprocess.Popen([sshd, "-D", "-e", "-f", str(config)], stderr=subprocess.DEVNULL)
         wait_for_port(self.port)
-
-    def cpu_s(self) -> float:
-        # A session is a child of the listener, its sftp a child of that; each waits for those that ended.
-        processes = [self.pid(), *measure.descendants(self.pid())]
-        return sum(measure.cpu_s(pid, with_reaped=True) for pid in processes)
 
     def wait_for_sessions(self) -> None:
         while measure.children(self.pid()):
@@ -200,19 +232,60 @@ class Sshd(Server):
         return ["-i", str(self.key), "-oIdentitiesOnly=yes"]
 
 
-class AsyncsshServer(Server):
-    """asyncssh's SFTP server over a folder, with password login."""
+class Script(Server):
+    """A server of this folder, with password login: ``SCRIPT FOLDER USER PASSWORD``, which prints its port."""
 
-    name = "asyncssh"
+    script = ""
 
     def start(self) -> None:
         (self.folder / "files" / SCHEMA).mkdir(parents=True)
-        script = Path(__file__).with_name("asyncssh_server.py")
+        command = [sys.executable, str(Path(__file__).with_name(self.script)), str(self.folder / "files")]
+        root = str(Path(__file__).parents[2])
         self.process = subprocess.Popen(
-            [sys.executable, script, str(self.folder / "files"), *self.login()], stdout=subprocess.PIPE, text=True
+            [*command, *self.login()], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": root}
         )
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())
+
+    def settle(self, *names: str) -> None:
+        self.remove(names)
+
+
+class AsyncsshServer(Script):
+    """asyncssh's SFTP server over a folder."""
+
+    name, script = "asyncssh", "asyncssh_server.py"
+
+
+class StockConch(Script):
+    """Conch's own SFTP server over a folder. It has no AES-GCM."""
+
+    name, script = "stock Conch", "stock_conch_server.py"
+
+
+class PlainDoor(Script):
+    """Our SSH room over a folder: nothing hashed, checked, fsynced, recorded."""
+
+    name, script = "our SSH room, commit left out", "plain_door_server.py"
+
+
+class Rclone(Server):
+    """``rclone serve sftp`` over a folder: Go's SSH."""
+
+    name = "rclone"
+
+    def start(self) -> None:
+        self.port = free_port()
+        (self.folder / "files" / SCHEMA).mkdir(parents=True)
+        user, password = self.login()
+        make_key(self.folder / "host_key")
+        self.process = subprocess.Popen(
+            ["rclone", "serve", "sftp", str(self.folder / "files"), "--config", str(self.folder / "rclone.conf")]
+            + ["--cache-dir", str(self.folder / "cache"), "--key", str(self.folder / "host_key")]
+            + ["--addr", f"{self.host}:{self.port}", "--user", user, "--pass", password],
+            stderr=subprocess.DEVNULL,
+        )
+        wait_for_port(self.port)
 
     def settle(self, *names: str) -> None:
         self.remove(names)
@@ -231,26 +304,55 @@ class Sftp:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, env=environment(target, extra),
         )  # fmt: skip
+        self.said = ""  # before the last answer
         self.do()
 
     def do(self, *lines: str) -> float:
         """Run commands. :returns: seconds until the last was done."""
-        assert self.process.stdin is not None
         assert self.process.stdout is not None
         begun = time.perf_counter()
-        self.process.stdin.write("".join(f"{line}\n" for line in (*lines, "pwd")))
-        self.process.stdin.flush()
+        # It reads a line when it has done the one before: many of them do not fit into the pipe.
+        feeder = threading.Thread(target=self._feed, args=("".join(f"{line}\n" for line in (*lines, "pwd")),))
+        feeder.start()
         said = []
         while not (line := self.process.stdout.readline()).startswith("Remote working directory"):
             said.append(line)
             assert line, "sftp ended:\n" + "".join(said)
-        return time.perf_counter() - begun
+        took = time.perf_counter() - begun
+        self.said = "".join(said)
+        feeder.join()
+        return took
+
+    def _feed(self, text: str) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # what it said tells why
+            self.process.stdin.write(text)
+            self.process.stdin.flush()
+
+    def cpu_s(self) -> float:
+        """CPU seconds of the client so far."""
+        return measure.family_cpu_s(self.process.pid)
 
     def __enter__(self) -> Sftp:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.process.communicate()
+
+
+def together(sessions: Sequence[Sftp], commands: Sequence[Sequence[str]]) -> float:
+    """Run each session's commands, all sessions at once. :returns: seconds until the last was done."""
+    begun = time.perf_counter()
+    with ThreadPoolExecutor(len(sessions)) as pool:
+        for done in [pool.submit(one.do, *lines) for one, lines in zip(sessions, commands, strict=True)]:
+            done.result()
+    return time.perf_counter() - begun
+
+
+def make_key(path: Path) -> None:
+    """A new Ed25519 key."""
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
 
 
 def free_port() -> int:

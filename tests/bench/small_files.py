@@ -1,7 +1,8 @@
-"""1,000 files of 2 KB, put one after the other in one session by OpenSSH's sftp; login not counted.
+"""Files of 2 KB put by OpenSSH's sftp: 1,000 one after the other in one session; 250 in each of 8 at once.
 
-Ours answers each CLOSE when the file is checked, fsynced and recorded in a committed transaction; it validates and
-loads the rows meanwhile, on the same cores, or ("door alone") afterwards. The others write into the page cache.
+Ours answers each CLOSE when the file is checked, fsynced and recorded in a committed transaction; while loading, its
+worker processes validate and load the rows meanwhile on the same cores. The others write into the page cache.
+Logins are not counted.
 """
 
 from __future__ import annotations
@@ -10,48 +11,80 @@ import contextlib
 import time
 from pathlib import Path
 
-from tests.bench.measure import figure, ratio, table
-from tests.bench.servers import SCHEMA, AsyncsshServer, Ours, Server, Sshd, running, warehouse_of
+from tests.bench.measure import RATIO, Results, figure, table
+from tests.bench.servers import (
+    SCHEMA,
+    AsyncsshServer,
+    Door,
+    Ours,
+    PlainDoor,
+    Rclone,
+    Server,
+    Sshd,
+    running,
+    together,
+    warehouse_of,
+)
 from tests.live.material import large_csv
 
-FILES = 1000
 BYTES = 2000
+SESSIONS = {1: 1000, 8: 250}  # at once: files in each
 
 
 def run(folder: Path, rounds: int = 5) -> str:
     """:returns: the table."""
-    ours = Ours(folder / "ours")
-    others: list[Server] = [Sshd(folder / "sshd"), AsyncsshServer(folder / "asyncssh")]
-    rates: dict[str, list[float]] = {}
-    cpu: dict[str, list[float]] = {}
-    loaded: list[float] = []
-    with running(ours, *others):
+    loading, door, plain = Ours(folder / "ours"), Door(folder / "door"), PlainDoor(folder / "plain")
+    openssh = Sshd(folder / "sshd")
+    servers: list[Server] = [loading, door, plain, openssh, AsyncsshServer(folder / "asyncssh")]
+    servers.append(Rclone(folder / "rclone"))
+    floors = {(loading, 1): 0.5, (door, 1): 0.5, (plain, 1): 1.15, (loading, 8): 1.0, (door, 8): 1.0}
+    results = Results()
+    loaded: dict[int, list[float]] = {}
+    with running(*servers):
         local = folder / "small.csv"
         large_csv(local, BYTES)
         for number in range(rounds):
-            ways: dict[str, tuple[Server, contextlib.AbstractContextManager[None]]]
-            ways = {ours.name: (ours, contextlib.nullcontext()), "pipe-sftp, door alone": (ours, ours.workers_held())}
-            ways |= {server.name: (server, contextlib.nullcontext()) for server in others}
-            for way, (server, circumstance) in ways.items():
-                names = [f"{way.partition(', ')[2]}{number}-{index}.csv".replace(" ", "-") for index in range(FILES)]
-                begun = time.perf_counter()
-                with circumstance, server.sftp() as sftp:
-                    before = server.cpu_s()
-                    took = sftp.do(*(f"put {local} {SCHEMA}/{name}" for name in names))
-                    spent = server.cpu_s() - before
-                server.settle(*names)
-                rates.setdefault(way, []).append(FILES / took)
-                cpu.setdefault(way, []).append(spent / FILES * 1000)
-                if way == ours.name:
-                    loaded.append(FILES / (time.perf_counter() - begun))
-        arrived = warehouse_of(ours)
+            for at_once in SESSIONS:
+                for server in servers:
+                    begun = time.perf_counter()
+                    files, measured = put(server, local, at_once, number)
+                    results.note((server, at_once), **measured)
+                    if server is loading:
+                        loaded.setdefault(at_once, []).append(files / (time.perf_counter() - begun))
+        arrived = warehouse_of(loading)
     rows = [
-        [way, figure(rates[way]), figure(cpu[way], 2), ratio(rates[ours.name], rates[way]) if way != ours.name else ""]
-        for way in rates
+        [
+            str(at_once),
+            server.name + (", while loading" if server is loading else ""),
+            results.figure((server, at_once), "rate"),
+            results.figure((server, at_once), "server", 2),
+            *results.ratio((server, at_once), (openssh, at_once), floors.get((server, at_once))),
+        ]
+        for at_once in SESSIONS
+        for server in servers
     ]
-    heads = ["server", "files/s", "server CPU ms per file (main process)", "pipe-sftp / this"]
+    heads = ["sessions", "server", "files/s", "server CPU ms per file", f"this / OpenSSH, {RATIO}", "floor"]
+    workers = ", ".join(f"{at_once}: {results.figure((loading, at_once), 'workers', 1)}" for at_once in SESSIONS)
+    until = ", ".join(f"{at_once}: {figure(rates)}" for at_once, rates in loaded.items())
     return (
-        table(heads, rows)
-        + f"\n\nFrom the first put to the last row loaded: {figure(loaded)} files/s."
-        + f" In our catalog afterwards: {arrived}."
+        f"{table(heads, rows)}\n\nWorker processes, CPU ms per file, by sessions: {workers}. From the first put to the "
+        f"last row loaded, files/s, by sessions: {until}. In the catalog afterwards: {arrived}."
     )
+
+
+def put(server: Server, local: Path, at_once: int, number: int) -> tuple[int, dict[str, float]]:
+    """Put all files of one round, and wait until nothing of them is being worked on.
+
+    :returns: how many; files/s, CPU milliseconds per file of the server until the last put, and of its workers.
+    """
+    names = [[f"s{at_once}-{number}-{one}-{index}.csv" for index in range(SESSIONS[at_once])] for one in range(at_once)]
+    files = sum(map(len, names))
+    workers = server.worker_cpu_s()
+    with contextlib.ExitStack() as stack:
+        sessions = [stack.enter_context(server.sftp()) for _ in names]
+        served = server.cpu_s()
+        took = together(sessions, [[f"put {local} {SCHEMA}/{name}" for name in each] for each in names])
+        served = server.cpu_s() - served
+    server.settle(*(name for each in names for name in each))
+    workers = server.worker_cpu_s() - workers
+    return files, {"rate": files / took, "server": served / files * 1000, "workers": workers / files * 1000}

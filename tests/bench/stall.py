@@ -25,7 +25,7 @@ def run(folder: Path, rounds: int = 5) -> str:
     with running(ours):
         local = folder / "put.csv"
         large_csv(local, PUT_BYTES)
-        ciphers = [cipher for cipher in ("aes128-gcm@openssh.com", "aes128-ctr") if ours.takes("-c", cipher)]
+        ciphers = [cipher for cipher in ("aes128-gcm@openssh.com", "aes128-ctr") if ours.cipher("-c", cipher)]
         for number in range(rounds):
             for cipher in ciphers:
                 with ours.sftp("-c", cipher) as sftp:

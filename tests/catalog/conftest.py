@@ -68,10 +68,13 @@ class Bench:
         )
         return dataclasses.replace(upload, **changes)
 
-    def accept(self, upload: Upload | None = None, same_within_s: float = 0) -> Upload:
+    def accept(self, upload: Upload | None = None, same_within_s: float = 0, content: bytes | None = None) -> Upload:
         upload = upload or self.upload()
         job = Job("ingest", str(upload.id), upload.received_at)
-        return self.result(self.uploads.accept(upload, job, same_within_s=same_within_s))
+        return self.result(self.uploads.accept(upload, job, same_within_s=same_within_s, content=content))
+
+    def content(self, upload: Upload) -> bytes | None:
+        return self.result(self.uploads.content(upload.id))
 
     def claim(self, limit: int = 1, lease_s: float = 60) -> list[Job]:
         return self.result(self.jobs.claim(["ingest"], limit, lease_s))

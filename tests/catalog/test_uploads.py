@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from datetime import timedelta
 from uuid import uuid4
@@ -25,6 +26,60 @@ def test_an_accepted_upload_comes_back_as_it_was_with_one_job(bench):
 
     assert recorded == upload == bench.result(bench.uploads.get(upload.id))
     assert bench.result(bench.jobs.waiting()) == {"ingest": 1}
+
+
+def test_the_bytes_of_a_small_file_are_recorded_with_it(bench):
+    upload = bench.accept(content=b"id\n\0")
+
+    assert bench.content(upload) == b"id\n\0"
+    assert bench.content(bench.accept(bench.upload(name="b.csv"))) is None
+
+
+def test_the_bytes_of_a_small_file_are_kept_until_its_job_says_that_they_are_stored(bench):
+    """Neither a lost lease nor a failure takes them away: a retry needs them."""
+    upload = bench.accept(content=b"x")
+    bench.settle(bench.claim()[0], Outcome(retry_at=utc(bench.clock), reason="busy"))
+    bench.settle(bench.claim()[0], Outcome(reason="given up"))
+    assert (bench.state(upload), bench.content(upload)) == (State.FAILED, b"x")
+    bench.result(bench.uploads.retry(upload.id))
+
+    bench.settle(bench.claim()[0], dataclasses.replace(COMPLETED, stored=True))
+
+    assert (bench.state(upload), bench.content(upload)) == (State.COMPLETED, None)
+
+
+def test_a_stale_lease_takes_no_bytes_away(bench):
+    upload = bench.accept(content=b"x")
+    (old,) = bench.claim(lease_s=1)
+    bench.clock.advance(2)
+    bench.claim()
+
+    assert not bench.settle(old, dataclasses.replace(COMPLETED, stored=True))
+
+    assert bench.content(upload) == b"x"
+
+
+def test_the_same_small_file_again_leaves_the_first_ones_bytes(bench):
+    first = bench.accept(content=b"x")
+
+    again = bench.accept(same_within_s=DAY, content=b"x")
+
+    assert (again.id, bench.content(first)) == (first.id, b"x")
+    assert bench.accept(first, same_within_s=DAY, content=b"x") == first
+
+
+@pytest.mark.parametrize("how", ["the copy is past its time", "the record is past its time"])
+def test_the_bytes_of_a_small_file_that_was_given_up_go_with_its_copy_or_its_record(bench, how):
+    upload = bench.accept(content=b"x")
+    bench.settle(bench.claim()[0], Outcome(reason="given up"))
+    bench.clock.advance(100)
+
+    if how == "the copy is past its time":
+        bench.result(bench.uploads.copies_deleted([upload.id]))
+    else:
+        bench.result(bench.uploads.forget(utc(bench.clock), 10))
+
+    assert bench.content(upload) is None
 
 
 def test_accept_may_be_called_again_with_the_same_id(bench):

@@ -72,6 +72,30 @@ class ObjectsContract:
         assert result(objects.fetch(KEY)).read_bytes() == b"first"
         assert other[0].read_bytes() == b"other"
 
+    def test_bytes_are_stored_like_a_file(self, objects, tmp_path):
+        path, sha256 = spooled(tmp_path, b"id\n1\n")
+
+        result(objects.store(KEY, b"id\n1\n", sha256))
+        result(objects.store(KEY, b"id\n1\n", sha256))
+        result(objects.put(KEY, path, sha256))
+
+        assert result(objects.fetch(KEY)).read_bytes() == b"id\n1\n"
+        assert result(objects.keys()) == {KEY}
+
+    def test_bytes_are_stored_only_under_their_own_sum_and_a_free_key(self, objects, tmp_path):
+        first, sum_of_first = b"first", spooled(tmp_path, b"first")[1]
+        sum_of_other = spooled(tmp_path, b"other")[1]
+
+        for content, sha256 in ((b"other", sum_of_first), (first, sum_of_first), (b"other", sum_of_other)):
+            if content == first:
+                result(objects.store(KEY, content, sha256))
+                continue
+            with pytest.raises(PipeError) as caught:
+                result(objects.store(KEY, content, sha256))
+            assert caught.value.code is Code.CONFLICT
+
+        assert result(objects.fetch(KEY)).read_bytes() == first
+
     def test_an_empty_file_is_an_object(self, objects, tmp_path):
         result(objects.put(KEY, *spooled(tmp_path, b"")))
 
@@ -110,6 +134,7 @@ class ObjectsContract:
 
         for call in (
             lambda: objects.put(key, path, sha256),
+            lambda: objects.store(key, b"x", sha256),
             lambda: objects.fetch(key),
             lambda: objects.delete(key),
             lambda: objects.set_aside(key),

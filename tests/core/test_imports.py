@@ -12,8 +12,8 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "conch_pipe"
 CORE = {"model", "errors", "interfaces", "events", "settings", "crashpoints", "jsonlog", "presence"}
 LEAVES = {"ssh", "formats"}
-ROOMS = {"sftp", "web", "intake", "processing", "remotes", "catalog", "warehouse", "objects"}
-PROGRAMS = {"tap", "assembly", "cli"}
+ROOMS = {"sftp", "web", "intake", "processing", "remotes", "catalog", "warehouse", "objects", "processes"}
+PROGRAMS = {"tap", "door", "assembly", "cli"}
 # The core's plain values may be used by a leaf; nothing else of the project.
 VALUES = {"model", "errors", "crashpoints"}
 
@@ -49,6 +49,8 @@ def allowed(part: str) -> set[str]:
         return CORE | LEAVES | ROOMS | {"assembly"}
     if part == "tap":
         return CORE | {"assembly", "tap"}
+    if part == "door":
+        return CORE | {"assembly", "door", "processes"}
     return CORE | LEAVES | ROOMS | {"assembly", "cli"}
 
 

@@ -258,7 +258,8 @@ class Installation(Service):
         :param failed: names of acknowledged files that must be FAILED, without a row.
 
         Acknowledged: one record, COMPLETED, its rows once. Not acknowledged: the same, or nothing at all. No part
-        file, no copy without a record and no row that no record answers for.
+        file, no copy without a record and no row that no record answers for. Raw copies are what was put, and the
+        catalog keeps no bytes but those of files that failed.
         """
         records = self.records()
         ledger, rows = self.loaded()
@@ -283,4 +284,9 @@ class Installation(Service):
         assert set(ledger) == set(rows) == {record.id for record in records if record.name not in failed}
         assert self.parts() == []
         assert sorted(self.objects()) == sorted(record.object_key for record in records)
+        copies = self.objects()
+        for record in records:
+            assert copies[record.object_key].read_bytes() == self.clients.tried[record.name], record
+        kept = {str(UUID(row[0])) for row in self.ask("SELECT upload_id FROM contents")}
+        assert kept <= {record.id for record in records if record.name in failed}
         assert list((self.state / "work").iterdir()) == []

@@ -83,7 +83,7 @@ NEEDED = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is no
 @pytest.mark.timeout(120 + 60 * DOSE)
 def test_a_put_is_never_acknowledged_after_a_call_it_needs_has_failed(install, stack):
     """One service goes through all failures; afterwards every account agrees."""
-    installation = install(catalog__busy_s=1)
+    installation = install(catalog__busy_s=1, spool__small_bytes=0)
     installation.launch().listening()
     hits = dict.fromkeys(CALLS, 0)
 
@@ -112,6 +112,25 @@ def test_a_put_is_never_acknowledged_after_a_call_it_needs_has_failed(install, s
     installation.idle()
     installation.stop()
     installation.launch().listening()
+    installation.idle()
+    installation.audit()
+    installation.stop()
+
+
+@NEEDED
+@pytest.mark.parametrize("call", ["fsync", "link,linkat"])
+def test_a_small_file_whose_raw_copy_cannot_be_made_waits_with_its_bytes_in_the_catalog(install, call):
+    """OK, since the bytes are durable; no attempt of the file's is lost, and its rows come when the disk is well."""
+    installation = install()
+    installation.launch().listening()
+
+    folder = installation.state / "objects" if call == "fsync" else None  # strace finds no link by the folder it is in
+    with failing(installation, call, "EIO", "1+", folder) as log, installation.session() as sftp:
+        installation.put(sftp, "one.csv", shifts("one"))
+        wait_for(lambda: failed(log), "a call that fails")
+        wait_for(lambda: "waits: the raw copy cannot be made" in installation.log_text(), "the upload's delay")
+        assert [len(row[0]) for row in installation.ask("SELECT content FROM contents")] == [len(shifts("one"))]
+
     installation.idle()
     installation.audit()
     installation.stop()

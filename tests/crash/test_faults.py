@@ -172,7 +172,7 @@ def test_uploads_wait_for_a_warehouse_that_someone_has_open(install):
 @pytest.mark.parametrize("fault", ["flipped", "missing"])
 def test_a_raw_copy_that_was_damaged_before_processing_fails_and_can_be_sent_again(install, fault):
     """FAILED with words for the partner, an event for the operator, and no rows; no second attempt in vain."""
-    installation = install()
+    installation = install(spool__small_bytes=0)
     installation.launch("C7:1").listening()
     installation.put_all({"one.csv": ONE})
     installation.dies()

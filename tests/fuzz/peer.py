@@ -33,6 +33,15 @@ class StrictClient(RawClient):
         self.incomingPacketSequence = 0
 
 
+class Unread(Wire):
+    """A socket whose peer reads nothing: as Twisted's does, it pauses its producer when 64 KiB wait."""
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        if self.reading and self.producer is not None and self.io.tell() > 2**16:
+            self.producer.pauseProducing()
+
+
 class Hostile(Pair):
     """One connection whose client sends what it is told, whatever its own state.
 
@@ -48,6 +57,7 @@ class Hostile(Pair):
         self.written = 0
         self.deaf = False
         self.owed = b""  # what the client would have sent by now
+        self.asked = False  # for the login service
         self._unheard = b""
         self.client.dataReceived, self._hear = self._maybe_hear, self.client.dataReceived  # type: ignore[method-assign]
 
@@ -57,6 +67,11 @@ class Hostile(Pair):
             self._unheard += data
         else:
             self._hear(data)
+
+    def ask_for_login(self) -> Hostile:
+        self.asked = True
+        super().ask_for_login()
+        return self
 
     def listen(self) -> None:
         """Hear what came meanwhile, and go on."""
@@ -99,10 +114,30 @@ class Hostile(Pair):
         self.to_server.write(b"".join(self.framed(payload) for payload in payloads))
         self.pump()
 
+    def flood(self, payload: bytes, times: int) -> int:
+        """Send a message many times and read nothing; how often it was taken."""
+        self.pump()
+        self.to_client.__class__ = Unread
+        for taken in range(times):
+            if self.ended or not self.to_client.reading:
+                return taken
+            self.server.dataReceived(self.framed(payload))
+        return times
+
+    @property
+    def unread(self) -> int:
+        """Bytes that wait for the client to read them."""
+        return len(self.to_client.value())
+
     @property
     def ended(self) -> bool:
         """Our server has ended the connection, or has said that it does."""
         return self.over or self.to_client.aborted or self.to_client.disconnecting
+
+    @property
+    def known(self) -> bool:
+        """Somebody has logged in."""
+        return bool(self.door.realm.avatars)
 
     @property
     def fates(self) -> list[str]:
@@ -114,14 +149,14 @@ class Hostile(Pair):
         self.listen()
         if self.ended:
             return False
-        if not self.server.avatar_known:
+        if not self.known:
             for later in self.door.checker.later or ():
                 if not later.called:
                     later.callback(None)
             self.door.checker.later = None
             self.pump()
-        if not self.server.avatar_known:
-            if self.server.service is None:
+        if not self.known:
+            if not self.asked and 6 not in numbers(self.client.got):
                 self.send(5, string(b"ssh-userauth"))
             self.try_password()
         return 82 in numbers(self.send(80, string(b"keepalive@openssh.com"), b"\1"))

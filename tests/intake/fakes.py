@@ -106,6 +106,9 @@ class MemoryObjects:
             raise PipeError(Code.CONFLICT, "other bytes")
         self.putting.trip()
 
+    def store(self, key: str, content: bytes, sha256: bytes) -> Deferred[None]:
+        return fail(PipeError(Code.FAILED, "the intake stores files only"))
+
     def fetch(self, key: str) -> Deferred[Path]:
         return fail(PipeError(Code.NOT_FOUND, "the intake fetches nothing"))
 
@@ -133,16 +136,19 @@ class MemoryUploads:
 
     def __init__(self) -> None:
         self.records: dict[UUID, Upload] = {}
+        self.contents: dict[UUID, bytes] = {}
         self.jobs: list[Job] = []
         self.accepting = Gate()
         self.getting = Gate()
         self.lost = 0
         self.never_sent = 0
 
-    def accept(self, upload: Upload, job: Job, *, same_within_s: float) -> Deferred[Upload]:
-        return self.accepting.pass_through(lambda: self._accept(upload, job, same_within_s))
+    def accept(
+        self, upload: Upload, job: Job, *, same_within_s: float, content: bytes | None = None
+    ) -> Deferred[Upload]:
+        return self.accepting.pass_through(lambda: self._accept(upload, job, same_within_s, content))
 
-    def _accept(self, upload: Upload, job: Job, same_within_s: float) -> Upload:
+    def _accept(self, upload: Upload, job: Job, same_within_s: float, content: bytes | None) -> Upload:
         self.accepting.trip()
         if self.never_sent:
             self.never_sent -= 1
@@ -150,6 +156,8 @@ class MemoryUploads:
         recorded = self.records.get(upload.id) or self._same(upload, same_within_s)
         if recorded is None:
             recorded = self.records[upload.id] = upload
+            if content is not None:
+                self.contents[upload.id] = content
             self.jobs.append(job)
         if self.lost:
             self.lost -= 1
@@ -177,6 +185,9 @@ class MemoryUploads:
             return self.records.get(upload_id)
 
         return self.getting.pass_through(look)
+
+    def content(self, upload_id: UUID) -> Deferred[bytes | None]:
+        return succeed(self.contents.get(upload_id))
 
     def keys(self) -> Deferred[set[str]]:
         return succeed({one.object_key for one in self.records.values()})

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from uuid import UUID
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -24,10 +25,24 @@ LIMIT = 64
 class Uploading(RuleBasedStateMachine):
     """One upload; pool, object store and catalog are gates that open, step or fail when the rules say so."""
 
-    @initialize(provisional=st.booleans(), shut=st.sets(st.sampled_from(["threads", "put", "accept"])))
-    def start(self, provisional, shut):
+    @initialize(
+        provisional=st.booleans(),
+        shut=st.sets(st.sampled_from(["threads", "put", "accept"])),
+        small_bytes=st.sampled_from([0, 10, 40]),
+        memory_bytes=st.sampled_from([15, 1000]),
+    )
+    def start(self, provisional, shut, small_bytes, memory_bytes):
         self.folder = Path(tempfile.mkdtemp())
-        limits = Limits(max_bytes=LIMIT, lag_bytes=24, sync_bytes=12, free_bytes=0, free_share=0, free_inodes_share=0)
+        limits = Limits(
+            max_bytes=LIMIT,
+            lag_bytes=24,
+            sync_bytes=12,
+            small_bytes=small_bytes,
+            memory_bytes=memory_bytes,
+            free_bytes=0,
+            free_share=0,
+            free_inodes_share=0,
+        )
         self.step_before, spool_module.HASH_STEP = spool_module.HASH_STEP, 8
         self.world = World(self.folder / "spool", limits=limits)
         self.gates = {
@@ -49,6 +64,12 @@ class Uploading(RuleBasedStateMachine):
         """The file's bytes, or None when one is missing."""
         size = max(self.bytes, default=-1) + 1
         return bytes(self.bytes[at] for at in range(size)) if len(self.bytes) == size else None
+
+    def kept(self) -> dict[UUID, bytes]:
+        """Every upload's bytes: raw copies, and those recorded with it."""
+        copies = {UUID(key.rpartition("/")[2].partition(".")[0]): it for key, it in self.world.objects.stored.items()}
+        assert not copies.keys() & self.world.uploads.contents.keys()
+        return copies | self.world.uploads.contents
 
     def ask(self, deferred):
         deferred.addBoth(self.answers.append)
@@ -114,7 +135,7 @@ class Uploading(RuleBasedStateMachine):
     def a_record_is_the_whole_file_and_has_its_copy(self):
         for recorded in self.world.uploads.records.values():
             whole = self.model()
-            assert self.world.objects.stored == {recorded.object_key: whole}
+            assert self.kept() == {recorded.id: whole}
             assert recorded.sha256 == hashlib.sha256(whole).hexdigest()
             assert not self.refused_write and not self.aborted_open
 
@@ -138,7 +159,8 @@ class Uploading(RuleBasedStateMachine):
         try:
             assert (self.world.parts(), self.world.intake.live) == ([], 0)
             assert len(self.world.endings()) == 1
-            assert len(self.world.objects.stored) == len(self.world.uploads.records) == len(self.world.uploads.jobs)
+            assert len(self.kept()) == len(self.world.uploads.records) == len(self.world.uploads.jobs)
+            assert self.world.intake._memory.held == 0
             assert self.finished is None or self.finished.called
             self.a_record_is_the_whole_file_and_has_its_copy()
             refused = [answer for answer in self.answers if hasattr(answer, "check")]

@@ -85,6 +85,12 @@ class Bench:
         self.catalog.add(upload=upload)
         return upload.id
 
+    def put_small(self, text: str):
+        upload = upload_of(self.clock)
+        self.catalog.add(upload=upload)
+        self.catalog.contents[upload.id] = text.encode()
+        return upload.id
+
     def advance(self, seconds: int) -> None:
         for _ in range(seconds):
             self.clock.advance(1)
@@ -114,6 +120,43 @@ def test_a_good_file_becomes_rows_and_a_completed_upload(bench):
     assert set(upload.seconds) == {"wait", "check", "load", "total"}
     assert bench.told("upload.completed") == [{"upload_id": str(upload_id), "rows": 3, "rejected": 0, "seconds": 0.0}]
     assert list(bench.work.iterdir()) == []
+
+
+def test_a_small_file_gets_its_raw_copy_before_it_is_checked_and_then_its_bytes_may_go(bench):
+    upload_id = bench.put_small("1\n2\n")
+
+    bench.run()
+
+    upload = bench.catalog.uploads[upload_id]
+    assert (upload.state, upload.rows) == (State.COMPLETED, 2)
+    assert (bench.raw / upload.object_key).read_text() == "1\n2\n"
+    assert bench.catalog.contents == {}
+
+
+def test_a_small_file_waits_while_its_raw_copy_cannot_be_made(bench):
+    """However often: no attempt of its own is used up, its bytes stay, and it is told once."""
+    upload_id = bench.put_small("1\n2\n")
+    bench.objects.trouble = [PipeError(Code.FAILED, "the file cannot be stored", "EIO")] * 7
+
+    bench.run(600)
+
+    assert bench.objects.trouble == []
+    assert (bench.catalog.uploads[upload_id].state, bench.catalog.contents) == (State.COMPLETED, {})
+    assert [told["reason"] for told in bench.told("upload.delayed")] == ["the raw copy cannot be made"]
+
+
+@pytest.mark.parametrize("when", ["before its raw copy", "after its raw copy"])
+def test_the_bytes_of_a_small_file_that_is_given_up_are_kept_for_the_retry(bench, when):
+    upload_id = bench.put_small("1\n2\n")
+    if when == "before its raw copy":
+        bench.book.texts.clear()
+    else:
+        bench.workers.trouble = [DIED] * 3
+
+    bench.run(600)
+
+    assert bench.catalog.uploads[upload_id].state is State.FAILED
+    assert bench.catalog.contents == {upload_id: b"1\n2\n"}
 
 
 def test_a_file_with_a_bad_row_fails_with_its_place_and_loads_nothing(bench):

@@ -52,7 +52,9 @@ class MemoryUploads:
         ]
         return succeed(found[-1] if found else None)
 
-    def accept(self, upload: Upload, job: Any, *, same_within_s: float) -> Deferred[Upload]:
+    def accept(
+        self, upload: Upload, job: Any, *, same_within_s: float, content: bytes | None = None
+    ) -> Deferred[Upload]:
         for one in self.records:
             same = (one.client_id, one.schema, one.name, one.sha256)
             fresh = (upload.received_at - one.received_at).total_seconds() < same_within_s
@@ -63,6 +65,9 @@ class MemoryUploads:
 
     def get(self, upload_id: Any) -> Deferred[Upload | None]:
         return succeed(next((one for one in self.records if one.id == upload_id), None))
+
+    def content(self, upload_id: Any) -> Deferred[bytes | None]:
+        return succeed(None)
 
     def keys(self) -> Deferred[set[str]]:
         return succeed({one.object_key for one in self.records})

@@ -277,9 +277,12 @@ class Listener:
 
 
 class Door:
-    """A factory with all its parts, for tests and for real clients."""
+    """A factory with all its parts, for tests and for real clients; ``door`` is for PutFactory.
 
-    def __init__(self, keys: list[Any], clock: Any, limits: Any = None, limit: int | None = None) -> None:
+    Nobody is dropped at random unless ``chance`` says so.
+    """
+
+    def __init__(self, keys: list[Any], clock: Any, limits: Any = None, limit: int | None = None, **door: Any) -> None:
         from conch_pipe.ssh.factory import PutFactory
 
         self.clock = clock
@@ -288,7 +291,9 @@ class Door:
         self.listener = Listener()
         self.portal = Portal(self.realm)
         self.portal.registerChecker(self.checker, IPasswordAttempt)
-        self.factory = PutFactory(self.portal, keys, self.listener, clock, limits)
+        self.factory = PutFactory(
+            self.portal, keys, self.listener, clock, limits, **{"chance": lambda: 0.9999999, **door}
+        )
 
     @property
     def tree(self) -> MemoryTree:

@@ -72,7 +72,10 @@ class RawClient(SSHClientTransport):
 
 
 class Pair:
-    """One connection. ``pump`` moves bytes until nothing moves; ``over`` tells that the server's side has ended."""
+    """One connection. ``pump`` moves bytes until nothing moves; ``over`` tells that the server's side has ended.
+
+    :param preamble: sent before the client's first byte, as by a proxy.
+    """
 
     def __init__(
         self,
@@ -80,6 +83,7 @@ class Pair:
         limits: Limits | None = None,
         address: str = "192.0.2.7",
         banner: bytes | None = None,
+        preamble: bytes = b"",
     ) -> None:
         self.door = door or Door([host_key()], Clock(), limits)
         self.clock: Clock = self.door.clock
@@ -90,6 +94,7 @@ class Pair:
         if banner is not None:
             self.client.ourVersionString = banner
         self.to_server, self.to_client = Wire(), Wire()
+        self.to_server.write(preamble)
         self.client.makeConnection(self.to_server)
         self.server.makeConnection(self.to_client)
 

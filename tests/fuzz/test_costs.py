@@ -1,0 +1,104 @@
+"""What one message may cost us: memory and work in proportion to its bytes, whatever its numbers claim."""
+
+from __future__ import annotations
+
+import gc
+import random
+from typing import TypeVar
+
+import pytest
+
+from conch_pipe.ssh.fields import string, u32, u64
+from conch_pipe.ssh.sftp_wire import Type
+from tests.fuzz.messages import MESSAGES, messages, payload
+from tests.fuzz.meters import calls, peak
+from tests.fuzz.peer import FILE, STATES
+from tests.fuzz.promises import DOSE
+from tests.ssh.talk import INIT, Talk, ask
+
+_T = TypeVar("_T")
+
+# A key exchange with its signature takes the most: 3,000 calls.
+MOST_CALLS = 6_000
+STATES_WITH_WORK = ["kexinit", "exchange", "service", "login", "running", "channel open", "file open", "their re-key"]
+
+
+def _greedy(number: int, size: int) -> list[bytes]:
+    """Messages of about ``size`` bytes whose counts and lengths are the largest there are."""
+    found = []
+    for fields in messages(number):
+        for at in range(len(fields)):
+            for filler in (b"h" * size, b"," * size, b"\xff" * size, string(b"n") * (size // 5), bytes(size)):
+                found.append(payload(number, [*fields[:at], string(filler), *fields[at + 1 :]]))
+                found.append(payload(number, [*fields[:at], b"\xff" * 4, filler]))
+    return found or [payload(number, [b"\xff" * size])]
+
+
+def _some(every: list[_T], seed: int) -> list[_T]:
+    """Three of them, or more with a dose."""
+    return random.Random(seed).sample(every, min(3 * DOSE, len(every)))
+
+
+@pytest.mark.parametrize("state", STATES_WITH_WORK)
+def test_a_message_of_30_kb_holds_a_few_times_its_size_for_a_moment(state):
+    gc.collect()
+    for number in MESSAGES:
+        for sent in _some(_greedy(number, 30_000), number):
+            pair = STATES[state]()
+            packet = pair.framed(sent)
+            held = peak(lambda pair=pair, packet=packet: pair.server.dataReceived(packet))
+            assert held < 16 * len(packet) + 100_000, (number, sent[:40])
+
+
+@pytest.mark.parametrize("state", STATES_WITH_WORK)
+def test_a_message_of_30_kb_is_no_more_work_than_one_of_3_kb(state):
+    """No loop runs as often as a peer says, and none over the bytes of a message."""
+    for number in MESSAGES:
+        both = zip(_greedy(number, 3_000), _greedy(number, 30_000), strict=True)
+        for short, long in _some(list(both), number):
+            work = []
+            for sent in (short, long):
+                pair = STATES[state]()
+                packet = pair.framed(sent)
+                work.append(calls(lambda pair=pair, packet=packet: pair.server.dataReceived(packet)))
+            assert work[1] < 2 * work[0] + 1_000, (number, work, long[:40])
+            assert work[1] < MOST_CALLS, (number, work, long[:40])
+
+
+_COUNTS = u32(0x80000000) + u32(2**32 - 1) + (string(b"n") + string(b"v")) * 3_000
+GREEDY = {
+    "attributes of OPEN": ask(Type.OPEN, 1, string(b"/in/b"), u32(0x1A), _COUNTS),
+    "attributes of SETSTAT": ask(Type.SETSTAT, 1, string(b"/in/b"), _COUNTS),
+    "attributes of FSETSTAT": ask(Type.FSETSTAT, 1, string(FILE), _COUNTS),
+    "attributes of MKDIR": ask(Type.MKDIR, 1, string(b"/in/b"), _COUNTS),
+    "a path": ask(Type.REALPATH, 1, string(b"/.." * 60_000)),
+    "a name": ask(Type.RENAME, 1, string(b"/in/" + b"a/" * 60_000), string(b"/in/b")),
+    "an extension": ask(Type.EXTENDED, 1, string(b"x" * 200_000)),
+    "a path to expand": ask(Type.EXTENDED, 1, string(b"expand-path@openssh.com"), string(b"~" * 200_000)),
+    "a READ": ask(Type.READ, 1, string(FILE), u64(0), u32(2**32 - 1)),
+    "an unknown type": ask(99, 1, bytes(200_000)),
+}
+
+
+@pytest.mark.parametrize("what", GREEDY)
+def test_an_sftp_request_of_any_size_is_little_work_and_one_short_reply(what):
+    talk = Talk()
+    talk.open()
+    answered = []
+
+    work = calls(lambda: answered.extend(talk.send(GREEDY[what])))
+
+    assert work < 600
+    assert [reply.request for reply in answered] == [1]
+    assert sum(talk.pipe.sizes[-1:]) < 4_000
+
+
+@pytest.mark.xfail(reason="one name that comes again and again counts once")
+def test_an_init_with_thousands_of_extensions_is_little_work():
+    init = INIT[4:] + (string(b"name@example") + string(b"1")) * 10_000
+    talk = Talk(greet=False)
+
+    work = calls(lambda: talk.server.dataReceived(u32(len(init)) + init))
+
+    assert work < 600
+    assert talk.pipe.status == 11
