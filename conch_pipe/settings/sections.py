@@ -108,6 +108,14 @@ class Limits(Section):
         default=600, ge=0, description="The most an address can owe in seconds; 0: nobody is punished."
     )
     login_s: Seconds = Field(default=30, gt=0, description="Seconds from accepting a connection to its login.")
+    version_s: Seconds = Field(default=10, gt=0, description="Seconds from accepting to the client's version line.")
+    kexinit_wait_s: Seconds = Field(
+        default=0.2,
+        ge=0,
+        le=5,
+        description="Seconds the client's algorithms are waited for, to answer them with the fastest of their ciphers; "
+        "0 sends ours at once.",
+    )
     version_line_bytes: Size = Field(
         default=255, ge=64, le=65_536, description="Longest line before and of the client's version (RFC 4253)."
     )
@@ -117,12 +125,22 @@ class Limits(Section):
     before_login_bytes: Size = Field(
         default=128 * KIB, ge=16 * KIB, description="Bytes a connection may send before its login; 8 KiB are needed."
     )
+    packets_before_login: Count = Field(default=256, ge=32, description="The same in packets; about 10 are needed.")
+    turn: Count = Field(
+        default=1000, ge=16, description="Packets of one connection dealt with before others have their turn."
+    )
     packet_bytes: Size = Field(default=256 * KIB, ge=35_000, le=16 * MIB, description="Longest SSH packet after login.")
-    kex_s: Seconds = Field(default=30, gt=0, description="Seconds a key exchange after login may take.")
+    kex_s: Seconds = Field(
+        default=30, gt=0, description="Seconds a key exchange may take, the first one counted from accepting."
+    )
     rekey_bytes: Size = Field(
+        default=GIB, ge=MIB, description="Bytes sent and received before we ask for new keys (RFC 4253)."
+    )
+    rekey_s: Seconds = Field(default=3600, ge=1, description="Seconds before we ask for new keys.")
+    peer_rekey_bytes: Size = Field(
         default=16 * KIB, ge=0, description="Bytes between two key exchanges a client starts; fewer break a rule."
     )
-    rekey_breaches: Count = Field(default=10, ge=1, description="Times that rule may be broken by one connection.")
+    peer_rekey_breaches: Count = Field(default=10, ge=1, description="Times that rule may be broken by one connection.")
     lingering_s: Seconds = Field(default=5, gt=0, description="Seconds from our goodbye to cutting a connection.")
     auth_failures: Count = Field(default=6, ge=1, description="Wrong passwords on one connection before it is cut.")
     auth_requests: Count = Field(default=20, ge=1, description="Login requests of any kind on one connection.")
@@ -180,10 +198,10 @@ class Limits(Section):
         return self
 
     def ssh(self) -> dict[str, Any]:
-        """The arguments of ``ssh.limits.Limits``, whose sizes go without their unit, but for ``rekey_bytes``."""
+        """The arguments of ``ssh.limits.Limits``, whose sizes go without their unit, but for those of re-keying."""
         others = {"per_client", "failures_per_minute", "delay_s", "remembered"}
         return {
-            name if name == "rekey_bytes" else name.removesuffix("_bytes"): getattr(self, name)
+            name if name.endswith("rekey_bytes") else name.removesuffix("_bytes"): getattr(self, name)
             for name in type(self).model_fields
             if name not in others
         }

@@ -41,18 +41,29 @@ class PutFile:
         return self._upload.caught_up()
 
     def writeChunk(self, offset: int, data: memoryview) -> object:
+        """See IPutFile."""
+        return self.writeChunks(offset, [data])
+
+    def writeChunks(self, offset: int, pieces: list[memoryview]) -> object:
         """See IPutFile. The hot path: no Deferred while the upload needs none."""
         if self._put.state is not State.WRITING:
             raise _dropped()
         try:
-            written = self._upload.write(offset, data)
+            for number, piece in enumerate(pieces):
+                written = self._upload.write(offset, piece)
+                offset += len(piece)
+                if written is not None:
+                    return self._written(written, offset, b"".join(pieces[number + 1 :]))
         except PipeError as error:
             raise refusal(error) from error
-        return written if written is None else self._written(written)
+        return None
 
     @answered
-    async def _written(self, written: Deferred[None]) -> None:
+    async def _written(self, written: Deferred[None], offset: int, rest: bytes) -> None:
         await written
+        again = self._upload.write(offset, memoryview(rest)) if rest else None
+        if again is not None:
+            await again
 
     @answered
     async def sync(self) -> None:

@@ -24,7 +24,7 @@ from conch_pipe.ssh.interfaces import IPasswordAttempt, Peer
 from conch_pipe.ssh.penalties import Offence
 
 if TYPE_CHECKING:
-    from conch_pipe.ssh.transport import PutTransport
+    from conch_pipe.ssh.server_transport import PutTransport
 
 _METHODS = string(b"password")
 

@@ -81,16 +81,20 @@ class PutChannel(SSHChannel):
         self.finished(1)
 
     def dataReceived(self, data: bytes | memoryview) -> None:
-        """Bytes from the client, already counted against the window."""
+        """Bytes from the client, already counted against the window; :meth:`turnEnded` follows."""
         if self.server is not None:
-            self.server.dataReceived(data)
-            self.release()
+            self.server.feed(data)
         elif self._status is None and self._refused is None:
             raise Malformed("data on a channel before its subsystem")
 
+    def turnEnded(self) -> None:
+        """No more data is there now."""
+        if self.server is not None:
+            self.server.turnEnded()
+        self.release()
+
     def extReceived(self, dataType: int, data: bytes) -> None:
         """A client has no stderr; ignored."""
-        self.release()
 
     def eofReceived(self) -> None:
         """The client sends no more: finish what it asked for, then end. OpenSSH's sftp and scp wait for that."""

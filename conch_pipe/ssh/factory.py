@@ -23,16 +23,17 @@ from twisted.logger import Logger
 
 from conch_pipe.ssh.addresses import Networks, source
 from conch_pipe.ssh.admission import Admission
+from conch_pipe.ssh.algorithms import SERVER, Algorithms, restricted
 from conch_pipe.ssh.behind_proxy import BehindProxy
+from conch_pipe.ssh.hostkeys import Signer, signers
 from conch_pipe.ssh.interfaces import IConnectionListener, Peer
 from conch_pipe.ssh.limits import Limits
 from conch_pipe.ssh.penalties import Offence, Penalties
 from conch_pipe.ssh.proxy_protocol import Header
 from conch_pipe.ssh.quiet import Quiet, more
+from conch_pipe.ssh.server_transport import PutTransport
 from conch_pipe.ssh.tally import OwnTally, Tally
-from conch_pipe.ssh.transport import PutTransport
 
-_ALGORITHMS = {"Ed25519": (b"ssh-ed25519",), "RSA": (b"rsa-sha2-512", b"rsa-sha2-256")}
 _REFUSALS = 10  # lines a minute about refusals of one source
 _SWEEP_S = 0.25  # how often draining looks for connections that have closed their last file
 
@@ -52,6 +53,7 @@ class PutFactory(SSHFactory):
     :param portal: its realm's avatars adapt to IPutServer; ``login`` gets an IPasswordAttempt and, as mind, a Peer.
     :param host_keys: private Ed25519 and RSA keys, one of each at most, in order of preference.
     :param listener: an IConnectionListener.
+    :param algorithms: what is offered, as far as there are keys for it.
     :param tally: a SharedTally when several processes listen; by default this one counts alone.
     :param seconds: the clock of penalties, ``time.monotonic`` with a SharedTally; by default that of ``clock``.
     :param penalty_exempt: addresses and networks that are never punished.
@@ -72,6 +74,7 @@ class PutFactory(SSHFactory):
         clock: IReactorTime,
         limits: Limits | None = None,
         *,
+        algorithms: Algorithms = SERVER["default-2026"],
         tally: Tally | None = None,
         seconds: Callable[[], float] | None = None,
         penalty_exempt: Sequence[str] = (),
@@ -82,11 +85,8 @@ class PutFactory(SSHFactory):
         self.limits = limits or Limits()
         self._listener = IConnectionListener(listener)
         self._clock = clock
-        self.privateKeys = {key.sshType(): key for key in host_keys}
-        self.publicKeys = {name: key.public() for name, key in self.privateKeys.items()}
-        if not host_keys or any(key.type() not in _ALGORITHMS for key in host_keys):
-            raise ValueError("a host key must be Ed25519 or RSA, and there must be one")
-        self._algorithms = [name for key in host_keys for name in _ALGORITHMS[key.type()]]
+        self._signers = signers(host_keys)
+        self._offered = restricted(algorithms, list(self._signers))
         self._live: dict[PutTransport, _Place] = {}
         self._nameless: dict[BehindProxy, _Place] = {}
         self._tally: Tally = OwnTally() if tally is None else tally
@@ -213,6 +213,14 @@ class PutFactory(SSHFactory):
         if left_out is not None:
             self._listener.refused(address, reason + more(left_out))
 
+    def disagreed(self, peer: Peer, what: str) -> None:
+        """A client has no algorithm of some kind in common with us."""
+        self.refused(peer.address, what)
+
+    def host_key(self, algorithm: bytes) -> Signer:
+        """The key that signs by an algorithm that was offered."""
+        return self._signers[algorithm]
+
     def violated(self, address: str, what: str) -> None:
         """A connection broke the protocol: one line a minute for each source."""
         left_out = self._violations.ask(source(address))
@@ -232,9 +240,8 @@ class PutFactory(SSHFactory):
 
     def _welcome(self, address: str, port: int, place: _Place) -> PutTransport:
         peer = Peer(address, port, "", os.urandom(8).hex())
-        connection = PutTransport(peer, self.limits, self._clock)
+        connection = PutTransport(peer, self._offered, self.limits, self._clock)
         connection.factory = self
-        connection.supportedPublicKeys = list(self._algorithms)
         self._live[connection] = place
         self._listener.opened(peer.session, peer.address, peer.port)
         return connection

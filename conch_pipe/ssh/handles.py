@@ -152,6 +152,10 @@ class Handles:
         self._open[handle] = what
         return handle
 
+    def get(self, handle: bytes) -> File | Folder | None:
+        """What it stands for, if anything."""
+        return self._open.get(handle)
+
     def find(self, handle: bytes) -> File | Folder:
         """:raises SFTPError: FAILURE "invalid handle", as OpenSSH says."""
         try:

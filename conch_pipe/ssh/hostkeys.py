@@ -1,10 +1,13 @@
-"""Host keys in files: made, loaded, and named by their fingerprint. Never shows a key's text, not even in an error."""
+"""Host keys: made, loaded, named by their fingerprint, used to sign. Never shows a key's text, not even in an error."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -93,3 +96,40 @@ def second_of_its_kind(path: Path, key: Key) -> str:
 def fingerprint(key: Key) -> str:
     """``SHA256:…`` as ssh and ssh-keygen show it."""
     return "SHA256:" + key.fingerprint(FingerprintFormats.SHA256_BASE64).rstrip("=")
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """One host key and one of its signature algorithms.
+
+    :param blob: of the public key.
+    :param sign: gives the signature of some bytes, with the algorithm's name in front.
+    """
+
+    algorithm: bytes
+    blob: bytes
+    fingerprint: str
+    sign: Callable[[bytes], bytes]
+
+
+def signers(keys: Sequence[Key]) -> dict[bytes, Signer]:
+    """By algorithm, in the order of the keys; the first key that has an algorithm signs with it.
+
+    :param keys: private Ed25519 and RSA keys.
+    :raises ValueError: there is none, or one of another type.
+    """
+    found: dict[bytes, Signer] = {}
+    for key in keys:
+        for signer in _signers(key):
+            found.setdefault(signer.algorithm, signer)
+    if not found:
+        raise ValueError("there must be a host key")
+    return found
+
+
+def _signers(key: Key) -> list[Signer]:
+    names = {"Ed25519": (b"ssh-ed25519",), "RSA": (b"rsa-sha2-512", b"rsa-sha2-256")}.get(key.type())
+    if names is None:
+        raise ValueError("a host key must be Ed25519 or RSA")
+    blob, shown = key.public().blob(), fingerprint(key)
+    return [Signer(name, blob, shown, partial(key.sign, signatureType=name)) for name in names]

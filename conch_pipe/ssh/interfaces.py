@@ -96,6 +96,9 @@ class IPutFile(ISFTPFile):
     def writeChunk(offset: int, data: memoryview) -> object:
         """Store bytes; ``data`` must not be kept after the call. None when done at once, else a Deferred."""
 
+    def writeChunks(offset: int, pieces: list[memoryview]) -> object:
+        """The same for bytes that lie in pieces, one behind the other in the file; 1 to 1,000 pieces, none empty."""
+
     def caughtUp() -> object:
         """A Deferred that fires when ``lagging`` is False."""
 

@@ -26,16 +26,23 @@ class Limits:
     :param penalty_violation_s: a connection that breaks the protocol before login.
     :param penalty_from_s: an address that owes so much is refused until all has run off (min).
     :param penalty_longest_s: more is never owed (max); 0: nobody is punished.
+    :param version_s: from accept to the client's version line.
+    :param kexinit_wait_s: how long the client's KEXINIT is waited for before ours is sent; 0: not at all. Clients that
+        send theirs only after ours lose this time.
     :param login_s: from accept to login; sshd's LoginGraceTime is 120, scripts need under 2, a person 20.
     :param version_line: with its line end; RFC 4253 section 4.2.
     :param packet_before_login: an SSH packet's length field; RFC 4253 section 6.1 asks for 35,000.
     :param before_login: all that a connection may send before login; 8 KiB are needed, 64 KiB of small packets cost us
         44 ms (C17).
+    :param packets_before_login: the same in packets.
+    :param turn: packets dealt with before others have their turn; one read can bring 16,000 tiny ones.
     :param packet: the same as ``packet_before_login`` after login; OpenSSH's PACKET_MAX_SIZE.
-    :param kex_s: a key exchange after login must end in this time (C18).
-    :param rekey_bytes: a peer that starts a key exchange after fewer bytes than this breaks a rule ...
-    :param rekey_breaches: ... and is thrown out after so many times; OpenSSH 9.2 with RekeyLimit=200K starts one every
-        34 KB (run).
+    :param kex_s: a key exchange must end in this time, the first one counted from accept (C18).
+    :param rekey_bytes: sent and received under one key before we ask for new ones; RFC 4253 section 9.
+    :param rekey_s: the same in seconds.
+    :param peer_rekey_bytes: a peer that starts a key exchange after fewer bytes than this breaks a rule ...
+    :param peer_rekey_breaches: ... and is thrown out after so many times; OpenSSH 9.2 with RekeyLimit=200K starts one
+        every 34 KB (run).
     :param lingering_s: after our DISCONNECT the connection is aborted at the latest then (C22).
     :param auth_failures: wrong passwords on one connection.
     :param auth_requests: login requests of any kind on one connection, also ``none`` and unsupported methods.
@@ -75,14 +82,20 @@ class Limits:
     penalty_violation_s: float = 30.0
     penalty_from_s: float = 15.0
     penalty_longest_s: float = 600.0
+    version_s: float = 10.0
+    kexinit_wait_s: float = 0.2
     login_s: float = 30.0
     version_line: int = 255
     packet_before_login: int = 35_000
     before_login: int = 131_072
+    packets_before_login: int = 256
+    turn: int = 1_000
     packet: int = 262_144
     kex_s: float = 30.0
-    rekey_bytes: int = 16_384
-    rekey_breaches: int = 10
+    rekey_bytes: int = 2**30
+    rekey_s: float = 3600.0
+    peer_rekey_bytes: int = 16_384
+    peer_rekey_breaches: int = 10
     lingering_s: float = 5.0
     auth_failures: int = 6
     auth_requests: int = 20

@@ -7,21 +7,24 @@ Parses each request strictly and asks the backend. Order, replies and the end of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from twisted.conch.ssh.filetransfer import SFTPError
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from conch_pipe.ssh import sftp_wire as wire
 from conch_pipe.ssh.fields import Reader, u64
 from conch_pipe.ssh.handles import File, Folder, value
 from conch_pipe.ssh.interfaces import DropConnection
-from conch_pipe.ssh.sftp_session import SFTPSession
+from conch_pipe.ssh.limits import Limits
+from conch_pipe.ssh.sftp_session import Pipe, SFTPSession
 from conch_pipe.ssh.sftp_wire import Status, Type
 
 _LONGEST_HANDLE = 256
 _OFFSETS = 2**63
+_MOST_PIECES = 500  # given to the backend in one call; the kernel takes 1,024
 
 
 class SFTPServer(SFTPSession):
@@ -29,6 +32,14 @@ class SFTPServer(SFTPSession):
 
     :param backend: an IPutServer.
     """
+
+    def __init__(self, backend: Any, pipe: Pipe, clock: IReactorTime, limits: Limits) -> None:
+        super().__init__(backend, pipe, clock, limits)
+        self._file: File | None = None  # the one whose data came last
+        self._pieces: list[memoryview] = []  # of its data, not given to the backend yet, one behind the other
+        self._written: list[int] = []  # requests whose data is complete and not answered
+        self._at = self._next = 0  # offsets of the first piece and behind the last
+        self._request = 0  # the one whose data comes now
 
     def handle(self, kind: int, request: int, reader: Reader) -> bytes | None:
         """See :class:`SFTPSession`."""
@@ -67,36 +78,83 @@ class SFTPServer(SFTPSession):
         self._on_tree(request, Type.OPEN, work)
 
     def _write(self, request: int, reader: Reader) -> bytes | None:
+        """A WRITE that came whole: the file is busy or refused, or there is something wrong with the request."""
         handle, offset, data = reader.string(_LONGEST_HANDLE), reader.u64(), reader.view()
-        # No reader.end(): the last WRITE of rclone 1.60's pkg/sftp carries the rest of its buffer after the data
-        # (tests/wire), and OpenSSH's server skips what is left of any packet.
+        # No reader.end(): see RequestStream.
         file = self._handles.file(handle)
+        file.check()
         file.wrote_at = self.requested_at
-        if file.line.busy:
-            copy = bytes(data)
-            self._write_later(request, file, len(copy), lambda: self._store(file, offset, copy))
-            return None
-        later = self._store(file, offset, data)
-        if later is None:
-            if file.backend.lagging and not file.waiting:
-                self._wait_for(file)
+        if not len(data):
             return wire.ok(request)
-        self._write_later(request, file, len(data), lambda: later)
+        if offset + len(data) > _OFFSETS:
+            refusal = SFTPError(Status.FAILURE, "the offset is too large")
+            file.poison(refusal)
+            raise refusal
+        copy = memoryview(bytes(data))
+        self._write_in_line((request,), file, len(copy), lambda: file.backend.writeChunk(offset, copy))
         return None
 
-    def _store(self, file: File, offset: int, data: bytes | memoryview) -> Deferred[None] | None:
-        """Give bytes to the backend; a failure poisons the file."""
-        file.check()
-        size = len(data)
-        if not size:
-            return None
+    def write_begins(self, request: int, handle: bytes, offset: int, size: int) -> bool:
+        """See sftp_stream.Requests."""
+        file = self._handles.get(handle)
+        if not isinstance(file, File) or not self._greeted or offset + size > _OFFSETS:
+            return False
+        follows = file is self._file and offset == self._next and len(self._pieces) <= _MOST_PIECES
+        if not follows and (self._pieces or self._written):
+            self.store()
+        if file.refusal is not None or file.line.busy or self._over is not None:
+            return False
+        if not self._pieces:
+            self._at = self._next = offset
+            self._file = file
+        self._request = request
+        return True
+
+    def write_data(self, data: memoryview) -> None:
+        """See sftp_stream.Requests."""
+        if len(self._pieces) > _MOST_PIECES:
+            self.store()
+        self._pieces.append(data)
+        self._next += len(data)
+
+    def write_ends(self) -> None:
+        """See sftp_stream.Requests."""
+        self._written.append(self._request)
+
+    def forget(self) -> None:
+        """See SFTPSession."""
+        self._pieces = []
+        self._written = []
+
+    def store(self) -> None:
+        """See SFTPSession. The hot path: many WRITEs, or a part of one, in one call and without a Deferred."""
+        file, at, pieces, written = self._file, self._at, self._pieces, self._written
+        if file is None or not (pieces or written):
+            return
+        self._pieces, self._written, self._at = [], [], self._next
+        file.wrote_at = self.requested_at = self._clock.seconds()
         try:
-            if offset + size > _OFFSETS:
-                raise SFTPError(Status.FAILURE, "the offset is too large")
-            return file.backend.writeChunk(offset, memoryview(data))
-        except Exception as error:
+            file.check()
+            if file.line.busy:  # the backend was slow with an earlier part of this WRITE
+                copy = memoryview(b"".join(pieces))
+                self._write_in_line(written, file, len(copy), lambda: file.backend.writeChunk(at, copy))
+                return
+            later = file.backend.writeChunks(at, pieces) if pieces else None
+        except DropConnection:
+            self._drop()
+            return
+        except Exception as error:  # noqa: BLE001 - the door's edge: each WRITE gets one answer
             self._poison(file, error)
-            raise
+            for request in written:
+                self._send(self._refusal(request, Type.WRITE, error))
+            return
+        if later is not None:
+            self._write_in_line(written, file, self._next - at, lambda: later)
+            return
+        if file.backend.lagging and not file.waiting:
+            self._wait_for(file)
+        if written:
+            self._send(wire.oks(written))
 
     def _poison(self, file: File, error: BaseException) -> None:
         if isinstance(error, SFTPError):
@@ -104,11 +162,15 @@ class SFTPServer(SFTPSession):
         elif not isinstance(error, DropConnection):  # then the connection's end aborts the file
             file.poison(SFTPError(Status.FAILURE, "internal error"))
 
-    def _write_later(self, request: int, file: File, size: int, store: Callable[[], Deferred[None] | None]) -> None:
+    def _write_in_line(
+        self, requests: Sequence[int], file: File, size: int, store: Callable[[], Deferred[None] | None]
+    ) -> None:
+        """Do it after what the file is busy with."""
         self._unfinished += size
 
         async def work() -> bytes:
             try:
+                file.check()
                 await value(store())
             except Exception as error:
                 self._poison(file, error)
@@ -117,9 +179,10 @@ class SFTPServer(SFTPSession):
                 self._unfinished -= size
             if file.backend.lagging and not file.waiting:
                 self._wait_for(file)
-            return wire.ok(request)
+            return wire.oks(requests)
 
-        self._in_line(file.line, request, Type.WRITE, work)
+        self._outstanding += 1
+        file.line.add(lambda: self._answer(requests, Type.WRITE, work))
 
     def _wait_for(self, file: File) -> None:
         file.waiting = True
@@ -150,7 +213,7 @@ class SFTPServer(SFTPSession):
             return wire.ok(request)
 
         async def close() -> None:
-            await self._answer(request, Type.CLOSE, work)
+            await self._answer((request,), Type.CLOSE, work)
             self._closing.discard(found)
             found.settle()
 

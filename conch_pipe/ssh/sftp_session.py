@@ -7,7 +7,7 @@ Knows no SSH (see channel.py) and not what the requests mean (see sftp_server.py
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.conch.ssh.filetransfer import SFTPError
@@ -19,6 +19,7 @@ from conch_pipe.ssh.fields import Malformed, Reader
 from conch_pipe.ssh.handles import File, Handles, Line
 from conch_pipe.ssh.interfaces import DropConnection
 from conch_pipe.ssh.limits import Limits
+from conch_pipe.ssh.sftp_stream import RequestStream
 from conch_pipe.ssh.sftp_wire import Status, Type
 
 Work = Callable[[], Awaitable[bytes]]
@@ -67,14 +68,14 @@ class SFTPSession:
         self._pipe = pipe
         self._clock = clock
         self._limits = limits
-        self._stream = wire.PacketStream(limits.sftp_packet)
+        self._stream = RequestStream(limits.sftp_packet, self)
         self._handles = Handles(limits.handles)
         self._tree = Line()
         self._closing: set[File] = set()
         self._replies: list[bytes] = []
         self._replies_size = 0
         self._greeted = False
-        self._parsing = False
+        self._turn = False  # packets are being dealt with: replies wait for its end
         self._eof = False
         self._over: str | None = None  # why it ended
         self._outstanding = 0
@@ -91,24 +92,60 @@ class SFTPSession:
         """
         raise NotImplementedError
 
+    def write_begins(self, request: int, handle: bytes, offset: int, size: int) -> bool:
+        """See sftp_stream.Requests."""
+        raise NotImplementedError
+
+    def write_data(self, data: memoryview) -> None:
+        """See sftp_stream.Requests."""
+        raise NotImplementedError
+
+    def write_ends(self) -> None:
+        """See sftp_stream.Requests."""
+        raise NotImplementedError
+
+    def store(self) -> None:
+        """Give the backend what came by ``write_data``; the views will not be good much longer."""
+
+    def forget(self) -> None:
+        """The same is not wanted any more."""
+
     # What the channel calls.
 
     def dataReceived(self, data: bytes | memoryview) -> None:
         """Bytes of the conversation."""
-        if self._over is None:
+        self.feed(data)
+        self.turnEnded()
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """The same when more may be there already: :meth:`turnEnded` must follow while ``data`` is still good."""
+        if self._over is not None:
+            return
+        self._turn = True
+        try:
             self._stream.feed(data)
-            self._parse()
+        except Malformed as error:
+            self._break_off(str(error))
+
+    def turnEnded(self) -> None:
+        """No more data is there now: store what came, send the replies to it."""
+        if self._over is None:
+            self.store()
+        self._turn = False
+        self._flush()
+        self._end_if_done()
 
     def eofReceived(self) -> None:
         """The client sends nothing more; what it asked for is finished first, then the channel ends."""
         self._eof = True
-        self._parse()
+        self.turnEnded()
 
     def connectionLost(self, reason: str) -> None:
         """The channel or the connection is gone: whatever is not completed never will be. May come again."""
         if self._over is not None:
             return
         self._over = reason
+        self.forget()
         for file in (*self._handles.clear(), *self._closing):
             file.abort(reason)
         try:
@@ -144,26 +181,12 @@ class SFTPSession:
 
     # Packets in, replies out.
 
-    def _parse(self) -> None:
-        if self._parsing:
+    def request(self, packet: memoryview) -> None:
+        """See sftp_stream.Requests."""
+        self.store()
+        if self._over is not None:
+            self._stream.stopped = True
             return
-        self._parsing = True
-        try:
-            while self._over is None and self._outstanding < self._limits.outstanding:
-                packet = self._stream.next()
-                if packet is None:
-                    break
-                self._packet(packet)
-        except Malformed as error:
-            self._break_off(str(error))
-        finally:
-            self._parsing = False
-        self._flush()
-        if self._eof and self._over is None and not self._outstanding and not self._stream.ready():
-            self.connectionLost("the client ended the channel")
-            self._pipe.finished(0)
-
-    def _packet(self, packet: memoryview) -> None:
         self.requested_at = self._clock.seconds()
         kind = packet[0]
         reader = Reader(packet[1:])
@@ -180,6 +203,12 @@ class SFTPSession:
         else:
             if reply is not None:
                 self._send(reply)
+        self._stream.stopped = self._outstanding >= self._limits.outstanding or self._over is not None
+
+    def _end_if_done(self) -> None:
+        if self._eof and self._over is None and not self._outstanding and not self._stream.ready:
+            self.connectionLost("the client ended the channel")
+            self._pipe.finished(0)
 
     def _greet(self, kind: int, reader: Reader) -> None:
         if kind != Type.INIT or self._greeted:
@@ -200,7 +229,7 @@ class SFTPSession:
             return
         self._replies.append(reply)
         self._replies_size += len(reply)
-        if not self._parsing or self._replies_size > _BATCH:
+        if not self._turn or self._replies_size > _BATCH:
             self._flush()
 
     def _flush(self) -> None:
@@ -235,8 +264,8 @@ class SFTPSession:
         self._pipe.tell(why)
         self._pipe.finished(11)
 
-    async def _answer(self, request: int, kind: int, work: Work) -> None:
-        """Do the work of one request and send its one reply."""
+    async def _answer(self, requests: Sequence[int], kind: int, work: Work) -> None:
+        """Do the work of one request, or of some WRITEs in one, and send what ``work`` gives, or a refusal of each."""
         reply = b""
         try:
             if self._over is None:
@@ -244,19 +273,30 @@ class SFTPSession:
         except DropConnection:
             self._drop()
         except Exception as error:  # noqa: BLE001 - the door's edge: whatever it was, the client gets one answer
-            reply = self._refusal(request, kind, error)
+            reply = b"".join([self._refusal(request, kind, error) for request in requests])
         self._outstanding -= 1
         self._send(reply)
         self._go_on()
 
     def _go_on(self) -> None:
-        if not self._parsing and self._over is None:
-            self._parse()
-            self._pipe.release()
+        """Something is done: more may be looked at, and let in."""
+        if self._turn or self._over is not None:
+            return
+        if self._stream.stopped and self._outstanding < self._limits.outstanding:
+            self._stream.stopped = False
+            self._turn = True
+            try:
+                self._stream.go_on()
+            except Malformed as error:
+                self._break_off(str(error))
+            self.turnEnded()
+        else:
+            self._end_if_done()
+        self._pipe.release()
 
     def _in_line(self, line: Line, request: int, kind: int, work: Work) -> None:
         self._outstanding += 1
-        line.add(lambda: self._answer(request, kind, work))
+        line.add(lambda: self._answer((request,), kind, work))
 
     def _on_tree(self, request: int, kind: int, work: Work) -> None:
         """Requests about paths: in order, and after the CLOSEs that came before.
@@ -268,7 +308,7 @@ class SFTPSession:
         async def after_closes() -> None:
             for file in before:
                 await file.settled()
-            await self._answer(request, kind, work)
+            await self._answer((request,), kind, work)
 
         self._outstanding += 1
         self._tree.add(after_closes)

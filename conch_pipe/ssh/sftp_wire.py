@@ -175,6 +175,11 @@ def ok(request: int) -> bytes:
     return _OK[:5] + u32(request) + _OK[9:]
 
 
+def oks(requests: Iterable[int]) -> bytes:
+    """STATUS OK for each."""
+    return b"".join([_OK[:5] + u32(request) + _OK[9:] for request in requests])
+
+
 def status(request: int, code: int, text: str) -> bytes:
     """STATUS with a code a client of version 3 knows and text it can print."""
     code = code if 0 <= code <= 8 else Status.FAILURE

@@ -53,6 +53,9 @@ class MemoryFile:
             return self.pending[-1]
         return None
 
+    def writeChunks(self, offset: int, pieces: list[memoryview]) -> Deferred[None] | None:
+        return self.writeChunk(offset, memoryview(b"".join(pieces)))
+
     def caughtUp(self) -> Deferred[None]:
         self.catching_up.append(Deferred())
         return self.catching_up[-1]
@@ -306,6 +309,7 @@ def main() -> None:
     from twisted.python import log
 
     from conch_pipe.ssh import hostkeys
+    from conch_pipe.ssh.tcp import hasten
 
     log.startLogging(sys.stderr, setStdout=False)
     with tempfile.TemporaryDirectory() as folder:
@@ -331,6 +335,7 @@ def main() -> None:
 
     task.LoopingCall(report).start(0.1)
     port = reactor.listenTCP(int(sys.argv[1]), door.factory, interface="127.0.0.1")  # type: ignore[attr-defined]
+    hasten(port)
     print("PORT", port.getHost().port, flush=True)
     reactor.run()  # type: ignore[attr-defined]
 

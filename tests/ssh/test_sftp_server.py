@@ -241,7 +241,8 @@ class Files(SynchronousTestCase):
         handle, file = talk.open()
         talk.tree.slow = True
 
-        answered = talk.send(writing(1, handle, 0, b"a"), writing(2, handle, 1, b"b"), closing(3, handle))
+        answered = talk.send(writing(1, handle, 0, b"a"))
+        answered += talk.send(writing(2, handle, 1, b"b"), closing(3, handle))
         self.assertEqual((answered, file.fate, bytes(file.data)), ([], "open", b"a"))
         file.pending[0].callback(None)
         self.assertEqual((file.fate, bytes(file.data)), ("open", b"ab"))
@@ -256,8 +257,8 @@ class Files(SynchronousTestCase):
         talk.tree.limit = 10
         handle, file = talk.open()
 
-        answered = talk.send(
-            writing(1, handle, 0, bytes(10)),
+        answered = talk.send(writing(1, handle, 0, bytes(10)))
+        answered += talk.send(
             writing(2, handle, 10, b"x"),
             writing(3, handle, 0, b"y"),
             ask(Type.FSETSTAT, 4, string(handle), SETSTAT_NOTHING),

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from conch_pipe.ssh.fields import string, u32
 from conch_pipe.ssh.limits import Limits
-from conch_pipe.ssh.transport import ALLOWED
+from conch_pipe.ssh.transport import EXCHANGE
 from tests.ssh.memory import Door
 from tests.ssh.pair import Pair, host_key, numbers
 from tests.ssh.talk import opening
@@ -86,7 +86,7 @@ class BeforeKeys(SynchronousTestCase):
         """Conch took a SERVICE_REQUEST in clear text (C25)."""
         for number in range(256):
             stranger = Stranger().send(VERSION + packet(number, bytes(8)))
-            expected = number in ALLOWED["kexinit"] - {1, 20}  # 1 says goodbye; this 20 is malformed
+            expected = number in EXCHANGE["kexinit"] - {1, 20}  # 1 says goodbye; this 20 is malformed
             self.assertEqual((number, stranger.alive), (number, expected))
 
     def test_a_packet_over_35000_bytes_ends_the_connection_at_its_length(self) -> None:
@@ -308,8 +308,9 @@ class AfterLogin(SynchronousTestCase):
     def test_sequence_numbers_wrap(self) -> None:
         """Packet 2**32 raised in Conch (C19)."""
         pair = Pair().log_in()
-        pair.server.outgoingPacketSequence = pair.client.incomingPacketSequence = 2**32 - 1
-        pair.server.incomingPacketSequence = pair.client.outgoingPacketSequence = 2**32 - 1
+        outgoing, incoming = pair.server.outgoing, pair.server.incoming
+        outgoing.sequence = pair.client.incomingPacketSequence = 2**32 - 1
+        incoming.sequence = pair.client.outgoingPacketSequence = 2**32 - 1
 
         self.assertEqual(numbers(pair.send(80, string(b"x"), b"\1")), [82])
-        self.assertEqual((pair.server.outgoingPacketSequence, pair.server.incomingPacketSequence), (0, 0))
+        self.assertEqual((outgoing.sequence, incoming.sequence), (0, 0))

@@ -327,8 +327,8 @@ class Story:
         if sftp is None or self.wire.lost:
             return
         handle = self._ask(sftp.openFile(f"/{SCHEMA}/{self.name}".encode(), PUT, {}))
-        if handle is None or self._ask(handle.writeChunk(0, self.content)) is None:
-            return
+        if handle is None or self._ask(handle.writeChunk(0, self.content)) is None or self.wire.lost:
+            return  # lost: the answer's last byte was the last one of all
         self.before_close = self.wire.carried[0]
         closing = handle.close()
         self.after_close = self.before_close + len(self.wire._client_side.value())

@@ -1,0 +1,75 @@
+"""TCP connections that read into the protocol's own buffer and send at once what the socket takes.
+
+Twisted's own read a new ``bytes`` of 64 KiB each time and send on the next round of the reactor. Subclasses of them;
+anything else about a connection stays Twisted's.
+"""
+
+from __future__ import annotations
+
+from errno import EAGAIN, EWOULDBLOCK
+from typing import Any, Protocol
+
+from twisted.internet import main, tcp
+from twisted.internet.error import ConnectionDone, ConnectionLost
+
+
+class BufferedProtocol(Protocol):
+    """What such a connection needs of its protocol, besides IProtocol."""
+
+    def roomForData(self) -> memoryview:
+        """Where the next bytes go; not empty."""
+
+    def dataCame(self, count: int) -> None:
+        """So many bytes were written there."""
+
+
+class Buffered:
+    """Mixed into Twisted's connections."""
+
+    protocol: Any
+    socket: Any
+
+    def doRead(self) -> ConnectionLost | ConnectionDone | None:
+        """See tcp.Connection."""
+        protocol = self.protocol
+        room = getattr(protocol, "roomForData", None)
+        if room is None:
+            return super().doRead()  # type: ignore[misc]
+        try:
+            count = self.socket.recv_into(room())
+        except OSError as error:
+            return None if error.errno in (EAGAIN, EWOULDBLOCK) else main.CONNECTION_LOST
+        if not count:
+            return main.CONNECTION_DONE
+        protocol.dataCame(count)
+        return None
+
+    def write(self, data: bytes) -> None:
+        """See FileDescriptor; what can be sent now is not queued, which saves a round of the reactor."""
+        this: Any = self
+        if this.connected and not (this.dataBuffer or this._tempDataLen or this._writeDisconnected):
+            try:
+                sent = self.socket.send(data)
+            except OSError:
+                sent = 0  # a broken connection shows itself when the reactor sends
+            if sent == len(data):
+                return
+            data = data[sent:]
+        super().write(data)  # type: ignore[misc]
+
+
+class Server(Buffered, tcp.Server):
+    """An accepted connection."""
+
+
+class Client(Buffered, tcp.Client):
+    """A connection we make."""
+
+
+def hasten(port: Any) -> None:
+    """Let a listening port make such connections; ports that are not TCP stay as they are.
+
+    ``Port.transport`` is Twisted's place for that. Protocols that are no BufferedProtocol get their bytes as ever.
+    """
+    if isinstance(port, tcp.Port):
+        port.transport = Server
