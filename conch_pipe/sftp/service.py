@@ -25,6 +25,7 @@ from conch_pipe.sftp.watch import Watch
 from conch_pipe.ssh.factory import PutFactory
 from conch_pipe.ssh.interfaces import FileSystemStatus
 from conch_pipe.ssh.limits import Limits
+from conch_pipe.ssh.tcp import hasten
 
 _LOOK_S = 0.25
 
@@ -181,6 +182,7 @@ class SFTPService(Service):
         return Deferred.fromCoroutine(self._drain(seconds))
 
     def _listening(self, port: IListeningPort) -> None:
+        hasten(port)
         self._port = port
 
     async def _stop(self) -> None:
