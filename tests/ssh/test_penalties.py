@@ -49,6 +49,13 @@ def test_an_address_that_owes_15_seconds_is_refused_until_they_have_run_off(offe
     assert Court().note(*offences) == left
 
 
+def test_three_times_5_seconds_are_15_whatever_the_fractions_of_the_clock():
+    court = Court()
+    for number in range(200):
+        court.now += 20 + number / 7
+        assert court.note(WRONG, WRONG, WRONG) == 15, court.now
+
+
 def test_penalties_run_off_as_time_passes():
     court = Court()
     court.note(WRONG, WRONG)
