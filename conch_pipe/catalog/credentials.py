@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import bcrypt
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 
 from conch_pipe.catalog import organisations
+from conch_pipe.catalog.prepared import Prepared
 from conch_pipe.catalog.tables import credentials, secrets
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Credential, Secret
@@ -22,6 +23,25 @@ from conch_pipe.model import Credential, Secret
 BCRYPT_COST = 10
 OVERLAP_S = 7 * 86_400
 LENT_S = 600.0  # a visit logs in within seconds
+
+_ONE = Prepared(
+    select(
+        credentials.c.client_id,
+        credentials.c.organisation,
+        credentials.c.label,
+        credentials.c.created_at,
+        credentials.c.revoked_at,
+        credentials.c.last_login_at,
+    ).where(credentials.c.client_id == bindparam("client"))
+)
+_ALIVE = Prepared(
+    select(secrets.c.hash, secrets.c.created_at, secrets.c.expires_at)
+    .where(
+        secrets.c.client_id == bindparam("client"),
+        or_(secrets.c.expires_at.is_(None), secrets.c.expires_at > bindparam("now")),
+    )
+    .order_by(secrets.c.id.desc())
+)
 _LETTERS = string.ascii_lowercase + string.digits
 
 
@@ -88,8 +108,21 @@ def give_back(connection: Connection, client_id: str, secret: Secret) -> None:
 
 
 def find(connection: Connection, client_id: str, at: datetime) -> Credential | None:
-    """One credential, also a revoked one, with the secrets alive at a time."""
-    return next(iter(_found(connection, [client_id], at)), None)
+    """One credential, also a revoked one, with the secrets alive at a time. Asked at every login."""
+    rows = _ONE.run(connection, {"client": client_id})
+    if not rows:
+        return None
+    ((_, organisation, label, created_at, revoked_at, last_login_at),) = rows
+    return Credential(
+        client_id=client_id,
+        organisation=organisation,
+        label=label,
+        created_at=created_at,
+        revoked_at=revoked_at,
+        last_login_at=last_login_at,
+        secrets=tuple(Secret(*row) for row in _ALIVE.run(connection, {"client": client_id, "now": at})),
+        schemas=organisations.schemas(connection, organisation),
+    )
 
 
 def existing(connection: Connection, client_id: str, at: datetime) -> Credential:

@@ -19,7 +19,6 @@ from sqlalchemy import Connection, Engine, RootTransaction
 from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred, execute, fail, succeed
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from conch_pipe.catalog import versions
 from conch_pipe.catalog.engine import doubt, explain, explain_commit, make_engine
@@ -143,6 +142,12 @@ def _read(engine: Engine, query: Callable[..., T], args: tuple[Any, ...], kwargs
         raise explain(error) from error
 
 
+def _tell(results: list[Deferred[Any]], waiting: list[Deferred[Any]]) -> None:
+    for result, done in zip(results, waiting, strict=True):
+        result.chainDeferred(done)
+
+
+_Read = tuple[Engine, Callable[..., Any], tuple[Any, ...], dict[str, Any], Deferred[Any]]
 _Work = tuple[Callable[[Connection], Any], Deferred[Any]]
 _CLOSE: _Work = (lambda _: None, Deferred())
 
@@ -160,7 +165,12 @@ class Database:
         self._url = url
         self._deliver = deliver
         self._busy_timeout_s = busy_timeout_s
-        self._pool = ThreadPool(0, readers, "catalog-read")
+        self._readers = [
+            threading.Thread(target=self._read_until_closed, name=f"catalog-read-{number}", daemon=True)
+            for number in range(readers)
+        ]
+        # Not a ThreadPool: its turns cost several times what a short query does.
+        self._reads: queue.SimpleQueue[_Read | None] = queue.SimpleQueue()
         self._queue: queue.SimpleQueue[_Work] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._engine: Engine | None = None
@@ -172,7 +182,8 @@ class Database:
         :raises PipeError: the file cannot be opened, is damaged, or was written by a newer version.
         """
         engine = self._engine = _current(self._url, self._busy_timeout_s)
-        self._pool.start()
+        for reader in self._readers:
+            reader.start()
         self._writer = threading.Thread(
             target=self._write_until_closed, args=(engine,), name="catalog-write", daemon=True
         )
@@ -187,11 +198,7 @@ class Database:
         if engine is None:
             return fail(_closed())
         done: Deferred[T] = Deferred()
-
-        def told(succeeded: bool, result: Any) -> None:
-            self._deliver(done.callback if succeeded else done.errback, result)
-
-        self._pool.callInThreadWithCallback(told, _read, engine, query, args, kwargs)
+        self._reads.put((engine, query, args, kwargs, done))
         return done
 
     def write(self, query: Query[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
@@ -216,10 +223,23 @@ class Database:
         writer = self._writer
         return self._closed.addCallback(lambda _: writer.join())
 
+    def _read_until_closed(self) -> None:
+        while (read := self._reads.get()) is not None:
+            engine, query, args, kwargs, done = read
+            try:
+                result = _read(engine, query, args, kwargs)
+            except BaseException:  # noqa: BLE001 - it must reach its caller and not end this thread
+                self._deliver(done.errback, Failure())
+            else:
+                self._deliver(done.callback, result)
+
     def _write_until_closed(self, engine: Engine) -> None:
         while (first := self._queue.get()) is not _CLOSE:
             self._commit_together(engine, first)
-        self._pool.stop()
+        for _ in self._readers:
+            self._reads.put(None)
+        for reader in self._readers:
+            reader.join()
         engine.dispose()
         assert self._closed is not None
         self._deliver(self._closed.callback, None)
@@ -243,8 +263,7 @@ class Database:
         together = execute(run_together, engine, waiting())
         together.addErrback(lambda failure: [fail(failure) for _ in works or [first]])
         results = cast(list[Deferred[Any]], together.result)
-        for (_, done), result in zip(works or [first], results, strict=True):
-            self._deliver(result.chainDeferred, done)
+        self._deliver(_tell, results, [done for _, done in works or [first]])
 
 
 class DirectDatabase:

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 
+from conch_pipe.catalog.prepared import Prepared
 from conch_pipe.catalog.tables import jobs
 from conch_pipe.model import Job, Outcome
 
@@ -27,13 +28,14 @@ class Backlog:
     oldest_at: datetime  # when the oldest of them was made
 
 
-_ADD = insert(jobs)
+_NEW = ("kind", "subject", "payload", "created_at", "due_at", "claims", "failures", "fence", "reason")
+_ADD = Prepared(insert(jobs).values({name: bindparam(name) for name in _NEW}).inline())
 
 
 def add(connection: Connection, job: Job, at: datetime) -> None:
     """Store a new job."""
-    connection.execute(
-        _ADD,
+    _ADD.run(
+        connection,
         {
             "kind": job.kind,
             "subject": job.subject,

@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
+from conch_pipe.catalog.prepared import Prepared
 from conch_pipe.catalog.tables import organisation_schemas, organisations
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Organisation
 
+_SCHEMAS = Prepared(
+    select(organisation_schemas.c.schema)
+    .where(organisation_schemas.c.organisation == bindparam("name"))
+    .order_by(organisation_schemas.c.schema)
+)
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
 
 
@@ -40,9 +46,7 @@ def existing(connection: Connection, name: str) -> Organisation:
 
 def schemas(connection: Connection, name: str) -> tuple[str, ...]:
     """Names of the schemas enabled for an organisation, sorted."""
-    enabled = organisation_schemas.c
-    query = select(enabled.schema).where(enabled.organisation == name).order_by(enabled.schema)
-    return tuple(connection.execute(query).scalars())
+    return tuple(schema for (schema,) in _SCHEMAS.run(connection, {"name": name}))
 
 
 def find_all(connection: Connection) -> tuple[Organisation, ...]:

@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, Select, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, delete, func, insert, or_, select, update
 
+from conch_pipe.catalog.prepared import Prepared
 from conch_pipe.catalog.tables import contents, problems, uploads
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Problem, State, Upload
@@ -27,16 +28,29 @@ _FROM = {
 # What the settling of a job may write.
 _SETTLED = {"rows", "rejected", "problem", "problem_count", "finished_at", "seconds"}
 _COLUMNS = [field.name for field in fields(Upload)]
+_RECORD = [uploads.c[name] for name in _COLUMNS]
+_STATE = _COLUMNS.index("state")
 
-# Statements every upload needs are made once: building one and looking its text up cost more than running it.
-_ADD = insert(uploads)
-_ADD_CONTENT = insert(contents)
-_GET_CONTENT = select(contents.c.content).where(contents.c.upload_id == bindparam("upload_id"))
-_DROP_CONTENT = delete(contents).where(contents.c.upload_id == bindparam("upload"))
-_GET = select(uploads).where(uploads.c.id == bindparam("upload_id"))
+# Statements every upload needs.
+_ADD = Prepared(insert(uploads).values({name: bindparam(name) for name in _COLUMNS}))
+_ADD_CONTENT = Prepared(insert(contents).values(upload_id=bindparam("upload_id"), content=bindparam("content")))
+_GET_CONTENT = Prepared(select(contents.c.content).where(contents.c.upload_id == bindparam("upload_id")))
+_DROP_CONTENT = Prepared(delete(contents).where(contents.c.upload_id == bindparam("upload_id")))
+_GET = Prepared(select(*_RECORD).where(uploads.c.id == bindparam("upload_id")))
+_LATEST = Prepared(
+    select(*_RECORD)
+    .where(
+        uploads.c.client_id == bindparam("client"),
+        uploads.c.schema == bindparam("schema"),
+        uploads.c.name == bindparam("name"),
+        uploads.c.received_at >= bindparam("since"),
+    )
+    .order_by(uploads.c.received_at.desc(), uploads.c.id.desc())
+    .limit(1)
+)
 _IS_IT = uploads.c.id == bindparam("upload_id")
-_SAME = (
-    select(uploads)
+_SAME = Prepared(
+    select(*_RECORD)
     .where(
         or_(
             _IS_IT,
@@ -73,10 +87,10 @@ def add(connection: Connection, upload: Upload, content: bytes | None = None) ->
     """Store a new record, with the bytes of a small file. :returns: it as it is stored: PENDING whatever it said."""
     values = {name: getattr(upload, name) for name in _COLUMNS}
     values |= {"state": State.PENDING.value, "seconds": dict(upload.seconds)}
-    connection.execute(_ADD, values)
+    _ADD.run(connection, values)
     if content is not None:
-        connection.execute(_ADD_CONTENT, {"upload_id": upload.id, "content": content})
-    return replace(upload, state=State.PENDING, seconds=values["seconds"])
+        _ADD_CONTENT.run(connection, {"upload_id": upload.id, "content": content})
+    return upload if upload.state is State.PENDING else replace(upload, state=State.PENDING)
 
 
 def same(connection: Connection, upload: Upload, within_s: float) -> Upload | None:
@@ -100,7 +114,8 @@ def get(connection: Connection, upload_id: UUID) -> Upload | None:
 
 def content(connection: Connection, upload_id: UUID) -> bytes | None:
     """The bytes that were recorded with an upload, while the raw copy is not in the object store."""
-    return connection.execute(_GET_CONTENT, {"upload_id": upload_id}).scalar_one_or_none()
+    found = _GET_CONTENT.run(connection, {"upload_id": upload_id})
+    return bytes(found[0][0]) if found else None
 
 
 def existing(connection: Connection, upload_id: UUID) -> Upload:
@@ -113,13 +128,7 @@ def existing(connection: Connection, upload_id: UUID) -> Upload:
 
 def latest(connection: Connection, client_id: str, schema: str, name: str, since: datetime) -> Upload | None:
     """See :class:`conch_pipe.interfaces.IUploads`."""
-    return _first(
-        connection,
-        uploads.c.client_id == client_id,
-        uploads.c.schema == schema,
-        uploads.c.name == name,
-        uploads.c.received_at >= since,
-    )
+    return _one(connection, _LATEST, {"client": client_id, "schema": schema, "name": name, "since": since})
 
 
 def keys(connection: Connection) -> set[str]:
@@ -205,7 +214,7 @@ def settle(
     if values and connection.execute(change.values(values)).rowcount != 1:
         raise PipeError(Code.CONFLICT, f"upload {upload_id} cannot become {values.get('state', 'anything')} now")
     if stored:
-        connection.execute(_DROP_CONTENT, {"upload": upload_id})
+        _DROP_CONTENT.run(connection, {"upload_id": upload_id})
     if found:
         connection.execute(delete(problems).where(problems.c.upload_id == upload_id))
         connection.execute(
@@ -279,14 +288,13 @@ def remove(connection: Connection, upload_ids: Sequence[UUID]) -> None:
     connection.execute(delete(uploads).where(uploads.c.id.in_(upload_ids)))
 
 
-def _first(connection: Connection, *conditions: Any) -> Upload | None:
-    query = select(uploads).where(*conditions).order_by(uploads.c.received_at.desc(), uploads.c.id.desc()).limit(1)
-    return _one(connection, query, {})
-
-
-def _one(connection: Connection, query: Select[Any], values: Mapping[str, Any]) -> Upload | None:
-    row = connection.execute(query, values).mappings().one_or_none()
-    return None if row is None else _upload(row)
+def _one(connection: Connection, query: Prepared, values: Mapping[str, Any]) -> Upload | None:
+    rows = query.run(connection, values)
+    if not rows:
+        return None
+    (row,) = rows
+    row[_STATE] = State(row[_STATE])
+    return Upload(*row)
 
 
 def _upload(row: RowMapping) -> Upload:
