@@ -36,7 +36,11 @@ class DiskFile:
         self.number = os.open(path, os.O_WRONLY | os.O_CLOEXEC | asked, 0o644)
 
     def writeChunk(self, offset, data):
-        os.pwrite(self.number, data, offset)
+        return self.writeChunks(offset, [data])
+
+    def writeChunks(self, offset, pieces):
+        if os.pwritev(self.number, pieces, offset) != sum(map(len, pieces)):
+            raise OSError("the disk is full")
 
     def getAttrs(self):
         return attributes(os.fstat(self.number))
