@@ -12,7 +12,14 @@ from dataclasses import dataclass
 class ClientLimits:
     """Sizes in bytes, times in seconds, everything else a count.
 
+    Those of the same name in :class:`~conch_pipe.ssh.limits.Limits` mean the same.
+
     :param connect_s: one deadline for name resolution, TCP, version, key exchange, login and the start of SFTP.
+    :param peer_rekey_bytes: 0: a server's key exchanges are counted against bytes of both directions ...
+    :param early_rekey: ... of which there must be so many between two; what a server sends is little, and OpenSSH's
+        RekeyLimit counts both ...
+    :param early_rekeys: ... or it is left after so many times.
+    :param lines: before a server's version, RFC 4253 section 4.2.
     :param request_s: from an SFTP request to its reply.
     :param progress_s: while a file is being sent, the longest time in which the server takes and answers nothing.
     :param requests: SFTP requests not yet answered, WRITEs not counted; more are refused at once.
@@ -39,6 +46,21 @@ class ClientLimits:
     """
 
     connect_s: float = 10.0
+    version_line: int = 255
+    packet_before_login: int = 35_000
+    before_login: int = 262_144
+    packets_before_login: int = 256
+    turn: int = 1_000
+    packet: int = 262_144
+    kex_s: float = 30.0
+    rekey_bytes: int = 2**30
+    rekey_s: float = 3600.0
+    peer_rekey_bytes: int = 0
+    peer_rekey_breaches: int = 0
+    early_rekey: int = 16_384
+    early_rekeys: int = 10
+    lingering_s: float = 5.0
+    lines: int = 20
     request_s: float = 30.0
     progress_s: float = 60.0
     requests: int = 256
