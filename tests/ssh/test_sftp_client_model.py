@@ -63,7 +63,7 @@ class Putting(RuleBasedStateMachine):
             self.waiting.append((kind, number, body))
 
     @precondition(lambda self: len(self.puts) < 6)
-    @rule(size=st.integers(0, 1_000), too_much=st.sampled_from([0, 0, 0, len(CONTENT)]))
+    @rule(size=st.integers(0, 1_000), too_much=st.sampled_from([0, 0, 0, len(CONTENT) + 1]))
     def put(self, size: int, too_much: int) -> None:
         path = b"/%d" % len(self.puts)
         put = self.peer.client.put(self.file.fileno(), path, size + too_much)
