@@ -105,7 +105,7 @@ class _Attempt:
         self._limits = limits
         self._clock = reactor
         self._transport = ClientTransport(credentials, policy, algorithms, limits, reactor)
-        self._result: Deferred[ClientSession] = Deferred(lambda _: self._stop(ConnectionEnded("cancelled")))
+        self._result: Deferred[ClientSession] = Deferred(lambda _: self._cancelled())
         self._timer: IDelayedCall | None = None
         self._connecting: Deferred[Any] | None = None
         self._over = False
@@ -135,13 +135,25 @@ class _Attempt:
         self._timer = None
         self._stop(TooLate(self._transport.stage, self._limits.connect_s))
 
+    def _cancelled(self) -> None:
+        why = ConnectionEnded("cancelled")
+        self._stop(why)
+        self._tell(why)
+
     def _stop(self, why: ClientError) -> None:
+        """The first error is told when the connection is gone, which it is at once unless the socket is full."""
         if not self._end():
             return
         self._transport.fail(why)
         connecting, self._connecting = self._connecting, None
         if connecting is not None:
             connecting.cancel()
+        if self._transport.transport is None:
+            self._tell(why)
+        else:
+            self._transport.ended.addCallback(lambda _: self._tell(why))
+
+    def _tell(self, why: ClientError) -> None:
         if not self._result.called:
             self._result.errback(why)
 
