@@ -148,7 +148,7 @@ class PutFactory(SSHFactory):
         del self._nameless[arrival]
         self._tally.add(None, -1, -1)
         if problem is not None:
-            self.violated(arrival.address, problem)
+            self._tell_violation(arrival.address, problem)
         self._look_whether_drained()
 
     # What the owner asks for.
@@ -203,7 +203,7 @@ class PutFactory(SSHFactory):
         if place is not None:
             self._tally.add(place.source, -1, -int(place.waiting))
             if place.waiting and self._draining is None:
-                self._judge(connection, place, seconds)
+                self._judge(connection, place)
         self._listener.closed(connection.peer.session, connection.peer.address, seconds, reason)
         self._look_whether_drained()
 
@@ -221,13 +221,10 @@ class PutFactory(SSHFactory):
         """The key that signs by an algorithm that was offered."""
         return self._signers[algorithm]
 
-    def violated(self, address: str, what: str) -> None:
+    def violated(self, connection: PutTransport, what: str) -> None:
         """A connection broke the protocol: one line a minute for each source."""
-        left_out = self._violations.ask(source(address))
-        if left_out is not None:
-            self._log.warn(
-                "{address} broke the SSH protocol: {what}{more}", address=address, what=what, more=more(left_out)
-            )
+        self._tell_violation(connection.peer.address, what)
+        self.offence(connection, Offence.VIOLATION)
 
     def offence(self, connection: PutTransport, offence: Offence) -> None:
         """Before its login a connection did something that has a price; after it nothing has."""
@@ -255,14 +252,17 @@ class PutFactory(SSHFactory):
             self._listener.refused(address, f"punished for {left:.0f} s more{more(left_out)}")
         return True
 
-    def _judge(self, connection: PutTransport, place: _Place, seconds: float) -> None:
-        """What it costs to have left without a login. Whoever waits for our answer to a password is not late."""
-        login, address = connection.login, connection.peer.address
-        if seconds >= self.limits.login_s:
-            if not login.checking:
-                self._penalties.note(address, Offence.LATE)
-        elif not place.guilty and not login.attempts:
-            self._penalties.note(address, Offence.NO_ATTEMPT)
+    def _judge(self, connection: PutTransport, place: _Place) -> None:
+        """It left without a login: if it did nothing that had a price, and did not even try, that has one."""
+        if not place.guilty and not connection.login.attempts:
+            self._penalties.note(connection.peer.address, Offence.NO_ATTEMPT)
+
+    def _tell_violation(self, address: str, what: str) -> None:
+        left_out = self._violations.ask(source(address))
+        if left_out is not None:
+            self._log.warn(
+                "{address} broke the SSH protocol: {what}{more}", address=address, what=what, more=more(left_out)
+            )
 
     def _sweep(self) -> None:
         self._sweeper = None

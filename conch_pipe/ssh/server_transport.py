@@ -19,6 +19,7 @@ from conch_pipe.ssh.fields import Malformed, Reader, printable, string
 from conch_pipe.ssh.interfaces import Peer
 from conch_pipe.ssh.kex import ServerExchange, Transcript
 from conch_pipe.ssh.limits import Limits
+from conch_pipe.ssh.penalties import Offence
 from conch_pipe.ssh.transport import (
     CALM,
     DEBUG,
@@ -183,12 +184,14 @@ class PutTransport(Transport):
 
     def violated(self, what: str) -> None:
         """See Transport."""
-        self.factory.violated(self.peer.address, what)
+        self.factory.violated(self, what)
 
     def expired(self, name: str, why: str) -> None:
         """See Transport."""
         if not self.trusted and name != "lingering":
             self.factory.refused(self.peer.address, why)
+            if not self.login.checking:  # whoever waits for our answer to a password is not late
+                self.factory.offence(self, Offence.LATE)
 
     def _check_budget(self) -> None:
         limits = self.limits

@@ -229,6 +229,27 @@ class Punishment(SynchronousTestCase):
 
         self.assertIsNone(knock(door))
 
+    def test_a_connection_that_breaks_the_protocol_costs_30_seconds_and_no_more(self) -> None:
+        for broken in (b"SSH-2.0-x\r\n" + b"\xff" * 100, b"SSH-2.0-x\r\n" + bytes(100), b"x" * 300):
+            door = a_door()
+            server, wire = knock(door), Wire()
+            server.makeConnection(wire)
+            server.dataReceived(broken)
+            server.connectionLost(Failure(ConnectionLost()))
+
+            self.assertEqual(self.owed(door), 30)
+            self.assertIsNone(knock(door))
+
+    def test_what_is_no_ssh_client_costs_a_second(self) -> None:
+        """A monitor that speaks HTTP to the wrong port must not shut everybody out."""
+        door = a_door()
+        server, wire = knock(door), Wire()
+        server.makeConnection(wire)
+        server.dataReceived(b"GET / HTTP/1.1\r\n\r\n")
+        server.connectionLost(Failure(ConnectionLost()))
+
+        self.assertEqual(self.owed(door), 1)
+
     def test_a_connection_that_is_not_logged_in_in_time_costs_ten_seconds(self) -> None:
         door = a_door()
         pairs = [Pair(door), Pair(door).ask_for_login()]
