@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -26,6 +28,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="place of all files (default: temporary; in memory, large uploads)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of our service")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # servers and files go as they do at the end
     servers.asked_settings.update(setting.split("=", 1) for setting in asked.set)
     print(measure.circumstances())
     for name in NAMES if "all" in asked.names else asked.names:

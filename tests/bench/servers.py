@@ -63,6 +63,12 @@ class Server:
             self.process.terminate()
             self.process.wait(60)
 
+    def kill(self) -> None:
+        """End it in the middle of its start."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
     def pid(self) -> int:
         """The process whose CPU and memory count."""
         assert self.process is not None
@@ -141,6 +147,9 @@ class Ours(Server):
 
     def stop(self) -> None:
         self.service.stop()
+
+    def kill(self) -> None:
+        self.service.kill()
 
     def cpu_s(self) -> float:
         return measure.family_cpu_s(self.pid(), leaving_out=_WORKER)
@@ -377,7 +386,11 @@ def running(*servers: Server) -> Iterator[None]:
     """All of them, started; ended in any case."""
     with contextlib.ExitStack() as stack:
         for server in servers:
-            server.start()
+            try:
+                server.start()
+            except BaseException:
+                server.kill()
+                raise
             stack.callback(server.stop)
         yield
 
