@@ -99,7 +99,6 @@ class ClientTransport(Transport):
         self.host_key: bytes | None = None
         self.server_version = ""
         self.signature_algorithms: tuple[bytes, ...] | None = None
-        self.rekeyings = 0
         self.connection = ClientConnection(clock, limits)
         self.ready = self.connection.ready
         self.ended: Deferred[None] = Deferred()
@@ -296,8 +295,6 @@ class ClientTransport(Transport):
         if first:
             self.stage = "auth"
             self.sendPacket(SERVICE_REQUEST, string(ClientAuth.name))
-        else:
-            self.rekeyings += 1
 
     # Messages.
 

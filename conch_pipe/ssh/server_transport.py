@@ -77,6 +77,15 @@ class PutTransport(Transport):
         """The end: files are aborted, the avatar logged out, the factory told."""
         if self.ending is None:
             self.ending = "the client closed the connection"
+        if self.trusted and self.agreed is not None:
+            self._log.debug(
+                "{session} used {cipher} with {mac}: new keys {rekeyings} times, {asked} of them at the client's wish",
+                session=self.peer.session,
+                cipher=self.agreed.cipher_to_server.decode(),
+                mac=self.agreed.mac_to_server.decode() or "no MAC of its own",
+                rekeyings=self.rekeyings,
+                asked=self.rekeyings_asked,
+            )
         logout, self._logout = self._logout, None
         try:
             super().connectionLost(reason)

@@ -80,6 +80,8 @@ class Transport(transport.SSHTransportBase):
         self.clock = clock
         self.ending: str | None = None  # why, once the connection is over for us
         self.packets_received = self.bytes_received = 0
+        self.rekeyings = 0  # key exchanges that ended, after the first
+        self.rekeyings_asked = 0  # those of them that the peer began
         self.agreed: Agreed | None = None
         self.strict = False
         self.trusted = False  # logged in, on either side: large packets, re-keying
@@ -407,6 +409,8 @@ class Transport(transport.SSHTransportBase):
             self._early_kexes += 1
             if self._early_kexes > self.limits.peer_rekey_breaches:
                 raise Malformed("too many key exchanges")
+        if not first and self._proposal is None:
+            self.rekeyings_asked += 1
         theirs = algorithms.read(packet)
         self.otherKexInitPayload = bytes((KEXINIT,)) + packet
         if first:
@@ -477,6 +481,8 @@ class Transport(transport.SSHTransportBase):
         self._next = self._proposal = self.step = None
         self.stop_timer("kex")
         first = "rekey" not in self._timers
+        if not first:
+            self.rekeyings += 1
         self.stop_timer("rekey")
         self._timers["rekey"] = self.clock.callLater(self.limits.rekey_s, self._rekey_due)
         self.secured(first)
