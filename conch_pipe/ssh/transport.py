@@ -84,6 +84,7 @@ class Transport(transport.SSHTransportBase):
         self.rekeyings_asked = 0  # those of them that the peer began
         self.agreed: Agreed | None = None
         self.strict = False
+        self.secure = False  # the first key exchange is over
         self.trusted = False  # logged in, on either side: large packets, re-keying
         self.step: str | None = "kexinit"  # of a key exchange the peer is to do next
         self.gone = False
@@ -295,7 +296,7 @@ class Transport(transport.SSHTransportBase):
         """
         if self.step is not None:
             # Strict or not is known once the first KEXINIT has come.
-            table = STRICT if self.strict and self.sessionID is None else EXCHANGE
+            table = STRICT if self.strict and not self.secure else EXCHANGE
             may = messageNum in table[self.step]
         else:
             may = self.allowed(messageNum)
@@ -480,7 +481,7 @@ class Transport(transport.SSHTransportBase):
         self.incoming.change(self._next, restart=self.strict)
         self._next = self._proposal = self.step = None
         self.stop_timer("kex")
-        first = "rekey" not in self._timers
+        first, self.secure = not self.secure, True
         if not first:
             self.rekeyings += 1
         self.stop_timer("rekey")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -274,6 +275,36 @@ def _rekey_theirs_newkeys(**options: Any) -> Hostile:
     return pair
 
 
+def _rekey_ours(**options: Any) -> Hostile:
+    """Our KEXINIT is on its way; the client has not heard of it."""
+    pair = Hostile(limits=Limits(rekey_s=50), **options)
+    pair.start_sftp()
+    pair.sftp(opening(1) + writing(2, FILE, 0, b"id\n1\n"))
+    pair.deaf = True
+    pair.clock.advance(50)
+    pair.pump()
+    return pair
+
+
+def _rekey_ours_exchange(**options: Any) -> Hostile:
+    """The client's KEXINIT has come, and it owes the first message of the exchange."""
+    pair = _rekey_ours(**options)
+    pair.client.sendKexInit()
+    pair.pump()
+    return pair
+
+
+def _rekey_ours_newkeys(**options: Any) -> Hostile:
+    """The client owes its NEWKEYS."""
+    pair = _rekey_ours(**options)
+    pair.deaf = False
+    pair._hear(pair._unheard)
+    pair._unheard = b""
+    pair.deaf = True
+    pair.pump()
+    return pair
+
+
 def _disconnecting(**options: Any) -> Hostile:
     """Our DISCONNECT is on its way."""
     pair = _file(**options)
@@ -287,6 +318,10 @@ def _left(**options: Any) -> Hostile:
     pair.to_server.write(pair.framed(b"\x01" + u32(11) + string(b"bye") + string(b"")))
     pair.up()
     return pair
+
+
+def _strictly(state: Callable[..., Hostile]) -> Hostile:
+    return state(client=StrictClient())
 
 
 STATES: dict[str, Callable[..., Hostile]] = {
@@ -305,6 +340,12 @@ STATES: dict[str, Callable[..., Hostile]] = {
     "close pending": _closing,
     "their re-key": _rekey_theirs,
     "their re-key, newkeys": _rekey_theirs_newkeys,
+    "our re-key": _rekey_ours,
+    "our re-key, exchange": _rekey_ours_exchange,
+    "our re-key, newkeys": _rekey_ours_newkeys,
+    "strict, kexinit": partial(_strictly, _kexinit),
+    "strict, exchange": partial(_strictly, _exchange),
+    "strict, newkeys": partial(_strictly, _newkeys),
     "our disconnect": _disconnecting,
     "their disconnect": _left,
 }

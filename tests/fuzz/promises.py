@@ -30,6 +30,12 @@ ALLOWED = {
     "close pending": LATER,
     "their re-key": CALM | {30},
     "their re-key, newkeys": CALM | {21},
+    "our re-key": LATER,
+    "our re-key, exchange": CALM | {30},
+    "our re-key, newkeys": CALM | {21},
+    "strict, kexinit": CALM | {20},  # that it is strict is known only then, and ends it when something came before
+    "strict, exchange": {1, 30},
+    "strict, newkeys": {1, 21},
     "our disconnect": set(range(256)),  # nothing is looked at any more, and the DISCONNECT is not repeated
     "their disconnect": set(range(256)),
 }
@@ -68,6 +74,8 @@ def hold(
 
     went_on = not pair.ended and pair.answers()
     assert pair.ended or state != "before version", "a line that is no version was taken for one"
+    if state == "strict, kexinit":
+        assert pair.ended, "something came before the KEXINIT of a strict exchange"
     if not went_on and not pair.ended:
         # It waits for something that a client would not leave out: then a deadline is its end.
         pair.advance(_DEADLINE_S)
