@@ -208,6 +208,15 @@ def test_a_delayed_answer_may_not_outlast_the_login(write):
     assert "delay_s must be less" in mistakes(write("[limits]\nlogin_s = 10\n"))[0]
 
 
+def test_a_network_with_bits_beyond_its_prefix_is_a_mistake(write):
+    found = mistakes(write('[ssh]\nproxy_from = ["10.0.0.0/8", "10.0.0.1/8"]\n'), places=False)
+
+    assert found == [
+        "line 2: ssh.proxy_from: an address or a network is needed, like 10.0.0.0/8: 10.0.0.1/8 has host bits set, "
+        "not '10.0.0.1/8'"
+    ]
+
+
 def test_missing_files_and_unusable_folders_are_told_together(write, tmp_path):
     (tmp_path / "spool").write_text("a file")
     (tmp_path / "catalog.sqlite").mkdir()
