@@ -151,8 +151,10 @@ def version(packet: memoryview, limits: ClientLimits) -> dict[bytes, bytes]:
     if number != VERSION:
         raise SFTPError(Status.OP_UNSUPPORTED, f"the server speaks version {number} of SFTP, not {VERSION}")
     extensions: dict[bytes, bytes] = {}
+    told = 0  # not what is in the dict: one name may come again and again
     while reader.left:
-        if len(extensions) >= limits.extensions:
+        told += 1
+        if told > limits.extensions:
             raise Malformed("too many extensions in VERSION")
         name = reader.string()
         extensions[name] = reader.string()
