@@ -91,8 +91,9 @@ class ClientConnection(SSHService):
             self.ready.errback(error)
 
     def resume(self) -> None:
-        """The socket takes more."""
+        """The socket takes more: the server has acknowledged what it had."""
         self._flush()
+        self.sftp.moved()
         self.sftp.resume()
 
     def packetReceived(self, messageNum: int, packet: bytes) -> None:
@@ -119,7 +120,8 @@ class ClientConnection(SSHService):
             self.sftp.dataReceived(packet[_DATA.size :])
 
     def turnEnded(self) -> None:
-        """The transport has no more packets now."""
+        """The transport has no more packets now: send once for all replies and window adjustments that came."""
+        self.sftp.resume()
 
     # Messages.
 
@@ -179,7 +181,7 @@ class ClientConnection(SSHService):
         if self._window > 0xFFFFFFFF:
             raise Malformed("the window is larger than it can be")
         self._flush()
-        self.sftp.resume()
+        self.sftp.moved()
 
     def _extended_data(self, reader: Reader) -> None:
         self._ours(reader)

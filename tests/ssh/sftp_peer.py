@@ -94,6 +94,7 @@ class ByHand:
 
     def hear(self, *packets: bytes) -> None:
         self.client.dataReceived(b"".join(packets))
+        self.client.resume()
 
     def asked(self) -> list[tuple[int, int, bytes]]:
         """Type, id and fields of the requests since the last look."""
@@ -129,6 +130,7 @@ class WithServer:
             self.server.dataReceived(requests)
             answers, self.replies = bytes(self.replies), bytearray()
             self.client.dataReceived(answers)
+            self.client.resume()
         return self
 
     def ask(self, deferred: Deferred[Any]) -> Any:

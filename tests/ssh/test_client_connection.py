@@ -77,6 +77,7 @@ class Channel:
             self.connection.channelData(memoryview(bytes((DATA,)) + b"".join(fields)))
         else:
             self.connection.packetReceived(number, b"".join(fields))
+        self.connection.turnEnded()
 
     def confirm(self, window: int = 2**21, packet: int = 32_768) -> None:
         self.hear(CONFIRM, u32(0), u32(THEIRS), u32(window), u32(packet))

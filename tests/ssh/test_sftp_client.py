@@ -190,7 +190,7 @@ def test_a_file_waits_for_the_window_and_goes_on_when_it_opens(fd):
     first = peer.asked()
     assert len(first) == 3
 
-    peer.pipe.room += 1_000
+    peer.pipe.room += 50
     peer.client.resume()
     assert peer.asked() == [], "a small piece would cost a message of its own"
     peer.pipe.room += 100_000
