@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TextIO
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
@@ -23,6 +24,20 @@ def _when(event: LogEvent) -> datetime:
     return datetime.fromtimestamp(event["log_time"], UTC)
 
 
+@lru_cache(maxsize=4)
+def _second(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def _sentence(event: LogEvent) -> str:
+    """What ``formatEvent`` says, in a fraction of its time for sentences that call nothing: all of ours."""
+    sentence = event.get("log_format")
+    if isinstance(sentence, str) and "()" not in sentence and "log_flattened" not in event:
+        with suppress(LookupError, ValueError, TypeError, AttributeError):
+            return sentence.format_map(event)
+    return formatEvent(event)
+
+
 def as_json(event: LogEvent) -> str:
     """One event as a JSON object: time, level, from, process, text, and the event's own named fields."""
     document: dict[str, Any] = {
@@ -30,7 +45,7 @@ def as_json(event: LogEvent) -> str:
         "level": getattr(event.get("log_level"), "name", "info"),
         "from": event.get("log_namespace", ""),
         "process": os.getpid(),
-        "text": formatEvent(event),
+        "text": _sentence(event),
     }
     for key, value in event.items():
         if key.startswith("log_") or key in ("isError", "message", "time", "format", "system", "why", "failure"):
@@ -51,11 +66,11 @@ def as_json(event: LogEvent) -> str:
 def as_text(event: LogEvent, process: int | None = None) -> str:
     """One event for a person: time in UTC, level, sentence. Only a traceback of ours has more lines."""
     level = getattr(event.get("log_level"), "name", "info")
-    sentence = formatEvent(event)
+    sentence = _sentence(event)
     if not sentence.isprintable():
         sentence = "".join(one if one.isprintable() else _escaped(one) for one in sentence)
     which = "" if process is None else f"[{process}] "
-    line = f"{_when(event):%Y-%m-%d %H:%M:%S}Z {level:<8} {which}{sentence}"[:LINE_BYTES]
+    line = f"{_second(int(event['log_time'] // 1))} {level:<8} {which}{sentence}"[:LINE_BYTES]
     if event.get("log_failure") is not None:
         return line + "\n" + event["log_failure"].getTraceback()[-4096:].rstrip()
     return line

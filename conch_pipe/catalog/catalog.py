@@ -129,6 +129,11 @@ class Credentials(_Aggregate):
         return self._database.read(credentials.find_all, organisation, self._now())
 
 
+def _committed(recorded: Upload) -> Upload:
+    crashpoint("C6")
+    return recorded
+
+
 @implementer(IUploads)
 class Uploads(_Aggregate):
     """Records of uploads; the first five methods for the service, the others for operators."""
@@ -137,12 +142,7 @@ class Uploads(_Aggregate):
         self, upload: Upload, job: Job, *, same_within_s: float, content: bytes | None = None
     ) -> Deferred[Upload]:
         """See :class:`IUploads`."""
-        return Deferred.fromCoroutine(self._accept(upload, job, same_within_s, content))
-
-    async def _accept(self, upload: Upload, job: Job, same_within_s: float, content: bytes | None) -> Upload:
-        recorded = await self._database.write(ingest.accept, upload, job, same_within_s, content)
-        crashpoint("C6")
-        return recorded
+        return self._database.write(ingest.accept, upload, job, same_within_s, content).addCallback(_committed)
 
     def get(self, upload_id: UUID) -> Deferred[Upload | None]:
         """See :class:`IUploads`."""

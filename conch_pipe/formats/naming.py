@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from conch_pipe.formats.columns import Schema
+from conch_pipe.formats.columns import Column, Schema
 from conch_pipe.formats.words import close, listed, shown
 
+_KNOWN: dict[int, tuple[tuple[Column, ...], dict[str, int]]] = {}  # of schemas met before: asked at every CLOSE
+_MOST_KNOWN = 256
 SEPARATORS = {";": ";", "\t": "tabs", "|": "|"}
 
 
@@ -28,8 +30,15 @@ def folded(name: str) -> str:
 
 
 def known_names(schema: Schema) -> dict[str, int]:
-    """Every folded name and alias with the column's place in the schema."""
-    return {folded(name): n for n, column in enumerate(schema.columns) for name in (column.name, *column.aliases)}
+    """Every folded name and alias with the column's place in the schema; not to be changed."""
+    known = _KNOWN.get(id(schema.columns))
+    if known is None or known[0] is not schema.columns:
+        names = {folded(name): n for n, column in enumerate(schema.columns) for name in (column.name, *column.aliases)}
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        # The tuple is kept as well: its id is no other's as long as it lives.
+        known = _KNOWN[id(schema.columns)] = (schema.columns, names)
+    return known[1]
 
 
 def match(schema: Schema, header: Sequence[str], most: int = 2000) -> Match:

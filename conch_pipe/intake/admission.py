@@ -57,7 +57,7 @@ def check_name(name: str) -> str:
     if name in (".", "..") or "/" in name:
         raise PipeError(Code.INVALID, "name must not be a path")
     # Cc: control characters; Zl, Zp: separators that some log viewers break lines at.
-    if any(unicodedata.category(one) in ("Cc", "Zl", "Zp") for one in name):
+    if not name.isprintable() and any(unicodedata.category(one) in ("Cc", "Zl", "Zp") for one in name):
         raise PipeError(Code.INVALID, "name must not have control characters")
     return quick.check_name(name)
 

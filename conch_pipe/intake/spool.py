@@ -370,14 +370,19 @@ class Spool:
         crashpoint("C2")
         return Spooled(self.path, self.size, hashlib.sha256(content).digest(), content)
 
+    def forget(self) -> bool:
+        """Drop it at once, if nothing of it is on disk. :returns: whether it is gone; else ``drop`` it."""
+        if self._content is not None:
+            self._closed = True
+            self._forget()
+            self._gone = True
+        return self._gone
+
     async def drop(self) -> None:
         """Close and delete it, as soon as no job uses it. Any number of times, never fails."""
         self._closed = True
         self._fail(PipeError(Code.INCOMPLETE, "the upload was dropped"))
-        if self._content is not None:
-            self._forget()
-            self._gone = True
-        if self._gone:
+        if self.forget():
             return
         await self._when_idle()
         file, self._file = self._file, None

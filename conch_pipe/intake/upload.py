@@ -349,6 +349,9 @@ class UploadInProgress:
             self._tidy()
 
     def _tidy(self) -> None:
+        if self._spool.forget():
+            self._ended(self)
+            return
         Deferred.fromCoroutine(self._spool.drop()).addBoth(self._tidied)
 
     def _tidied(self, result: Any) -> Any:

@@ -129,7 +129,8 @@ def _name(part: bytes) -> str:
         name = part.decode()
     except UnicodeDecodeError:
         raise PipeError(Code.INVALID, "the name is not UTF-8") from None
-    if any(unicodedata.category(character) in _BREAKING for character in name):
+    # Printable is quickly told, and nothing printable is breaking.
+    if not name.isprintable() and any(unicodedata.category(character) in _BREAKING for character in name):
         raise PipeError(Code.INVALID, "the name has control characters")
     return name
 
