@@ -16,7 +16,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.conch.ssh.keys import Key
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.endpoints import (
     AdoptedStreamServerEndpoint,
     TCP4ServerEndpoint,
@@ -32,6 +32,7 @@ from twisted.python.threadpool import ThreadPool
 
 from conch_pipe import events
 from conch_pipe.catalog import Catalog, Database
+from conch_pipe.catalog.turn import Turn
 from conch_pipe.errors import Code, Mistakes, PipeError
 from conch_pipe.events import Events
 from conch_pipe.formats.quick import check_ends
@@ -110,7 +111,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
     happenings = Events()
     disk = ThreadPool(0, DISK_THREADS, "disk")
     in_thread = partial(deferToThreadPool, reactor, disk)
-    database = Database(settings.catalog.url, reactor.callFromThread, busy_timeout_s=settings.catalog.busy_s, readers=2)
+    database = _database(settings, reactor)
     catalog = Catalog(database, clock)
     schemas = SchemaBook(settings.schemas.folder)
     objects = open_objects(settings, in_thread)
@@ -201,7 +202,7 @@ def assemble_door(
     happenings = Events()
     disk = ThreadPool(0, DISK_THREADS, "disk")
     in_thread = partial(deferToThreadPool, reactor, disk)
-    database = Database(settings.catalog.url, reactor.callFromThread, busy_timeout_s=settings.catalog.busy_s, readers=2)
+    database = _database(settings, reactor)
     catalog = Catalog(database, reactor)
     schemas: dict[str, Schema] = {}
     folder = _own_spool(settings, given["number"])
@@ -222,6 +223,16 @@ def assemble_door(
         drain_s=settings.service.drain_s,
         report=report,
         ended=ended,
+    )
+
+
+def _database(settings: Settings, reactor: Any) -> Database:
+    return Database(
+        settings.catalog.url,
+        reactor.callFromThread,
+        busy_timeout_s=settings.catalog.busy_s,
+        readers=2,
+        turn=Turn(settings.service.state / "run" / "write") if settings.service.processes > 1 else None,
     )
 
 
@@ -393,6 +404,8 @@ class Gateway(Service):
             self._log.info("{freed} jobs of the last run, which was killed, are taken up again", freed=freed)
 
     def _cannot_start(self, failure: Failure) -> None:
+        if failure.check(CancelledError):  # told to stop meanwhile
+            return
         self._log.critical("the service cannot start: {problem}", problem=failure.getErrorMessage())
         # twistd has no exit status of its own for this, and systemd restarts on failure only.
         self.reactor.addSystemEventTrigger("after", "shutdown", os._exit, 1)
@@ -423,7 +436,7 @@ class Gateway(Service):
             "number": number,
             "index": index,
             "key": self._key,
-            "family": AddressFamily.AF_INET6 if ":" in self.settings.ssh.interface else AddressFamily.AF_INET,
+            "family": self.sftp.family if isinstance(self.sftp, Doors) else AddressFamily.AF_INET,
         }
 
     def descriptors(self) -> dict[int, int]:
@@ -469,6 +482,8 @@ class Gateway(Service):
         began = self.reactor.seconds()
         seconds = self.settings.service.drain_s
         super().stopService()
+        if self._starting is not None and not self._starting.called:
+            self._starting.cancel()
         uploads = self.sftp.uploads if isinstance(self.sftp, Doors) else self.intake.live
         self.events.note(events.SERVICE_DRAINING, uploads=uploads, seconds=seconds)
         if self._looking.running:

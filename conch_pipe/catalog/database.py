@@ -13,6 +13,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, RootTransaction
@@ -159,9 +160,19 @@ class Database:
     :param deliver: ``reactor.callFromThread``: brings results back to the reactor's thread.
     :param busy_timeout_s: how long a write waits for another process before it fails with BUSY.
     :param readers: threads that read, at most.
+    :param turn: held while writing; for several processes on one database, see turn.py.
     """
 
-    def __init__(self, url: str, deliver: Deliver, *, busy_timeout_s: float = 5.0, readers: int = 2) -> None:
+    def __init__(
+        self,
+        url: str,
+        deliver: Deliver,
+        *,
+        busy_timeout_s: float = 5.0,
+        readers: int = 2,
+        turn: AbstractContextManager[None] | None = None,
+    ) -> None:
+        self._turn = turn or nullcontext()
         self._url = url
         self._deliver = deliver
         self._busy_timeout_s = busy_timeout_s
@@ -244,6 +255,10 @@ class Database:
         assert self._closed is not None
         self._deliver(self._closed.callback, None)
 
+    def _in_turn(self, engine: Engine, calls: Iterator[Callable[[Connection], Any]]) -> list[Deferred[Any]]:
+        with self._turn:
+            return run_together(engine, calls)
+
     def _commit_together(self, engine: Engine, first: _Work) -> None:
         works: list[_Work] = []
 
@@ -260,7 +275,7 @@ class Database:
                     return
 
         # In a Deferred, because an error that nobody foresaw must reach its callers and not end this thread.
-        together = execute(run_together, engine, waiting())
+        together = execute(self._in_turn, engine, waiting())
         together.addErrback(lambda failure: [fail(failure) for _ in works or [first]])
         results = cast(list[Deferred[Any]], together.result)
         self._deliver(_tell, results, [done for _, done in works or [first]])

@@ -100,6 +100,11 @@ class Doors(Service):
         return int(self._port.getHost().port)
 
     @property
+    def family(self) -> int:
+        """The address family of the socket."""
+        return int(self._port.addressFamily)
+
+    @property
     def sessions(self) -> int:
         """Logged-in connections of all processes, as last told."""
         return sum(child.sessions for child in self._children)
