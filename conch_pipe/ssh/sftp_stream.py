@@ -50,12 +50,13 @@ class RequestStream:
         self._longest = longest
         self._requests = requests
         self._held = bytearray()  # the beginning of a packet, or what nobody wanted to look at yet
+        self._at = 0  # so much of it has been handed over
         self._data = 0  # bytes of data that are still to come of the WRITE under way
         self._tail = 0  # bytes to skip behind them
         self.stopped = False  # hand over nothing more for now; what comes is kept
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._held) - self._at
 
     def feed(self, data: bytes | memoryview) -> None:
         """Take what came.
@@ -64,10 +65,10 @@ class RequestStream:
         """
         view = memoryview(data)
         at = 0
-        if self._held:
+        if self._held and not self.stopped:
             at = self._join(view)
         if self.stopped or self._held:
-            self._held += view[at:]
+            self._keep(view[at:])
             return
         at = self._cut(view, at)
         if at < len(view):
@@ -78,23 +79,35 @@ class RequestStream:
 
         :raises Malformed: as :meth:`feed`.
         """
-        held, self._held = self._held, bytearray()
-        view = memoryview(held)
-        at = self._cut(view, 0)
-        if at < len(view):
-            self._held += view[at:]
+        held = self._held
+        at = self._cut(memoryview(held), self._at)
+        if at == len(held):
+            self._held, self._at = bytearray(), 0
+        elif at > len(held) // 2:
+            # Not at each look: two MiB of small requests that are let in one by one would be copied as often.
+            self._held, self._at = held[at:], 0
+        else:
+            self._at = at
+
+    def _keep(self, data: memoryview) -> None:
+        try:
+            self._held += data
+        except BufferError:  # somebody kept a view of it: leave it to them
+            self._held, self._at = self._held[self._at :] + data, 0
 
     @property
     def ready(self) -> bool:
         """There is a whole packet (or a length that cannot be) that has not been handed over."""
-        left = len(self._held)
+        left = len(self)
         if left < 4:
             return False
-        size = int.from_bytes(self._held[:4], "big")
+        size = int.from_bytes(self._held[self._at : self._at + 4], "big")
         return left >= 4 + size or not SMALLEST_PACKET <= size <= self._longest
 
     def _join(self, view: memoryview) -> int:
         """Complete the packet, or the head of a WRITE, that was begun, with as little of the new as it takes."""
+        if self._at:
+            self._held, self._at = self._held[self._at :], 0
         held, at = self._held, 0
         while not self.stopped:
             wanted = self._wanted(held) - len(held)
