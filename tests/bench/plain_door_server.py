@@ -19,6 +19,7 @@ from zope.interface import implementer
 from conch_pipe.ssh.factory import PutFactory
 from conch_pipe.ssh.interfaces import IConnectionListener, IPasswordAttempt, IPutFile, IPutServer
 from conch_pipe.ssh.limits import Limits
+from conch_pipe.ssh.tcp import hasten
 
 FOLDER, USER, PASSWORD = sys.argv[1:]
 MANY = 1000
@@ -97,6 +98,12 @@ class Deaf:
     def refused(self, address, reason):
         pass
 
+    def disagreed(self, address, banner, what, client, server):
+        pass
+
+    def learnt(self, session, address, host_keys):
+        pass
+
     def closed(self, session, address, seconds, reason):
         pass
 
@@ -131,5 +138,7 @@ globalLogBeginner.beginLoggingTo([], redirectStandardIO=False)
 user = OneUser()
 limits = Limits(connections=MANY, not_logged_in=MANY, per_address=MANY, not_logged_in_per_address=MANY)
 factory = PutFactory(Portal(user, [user]), [Key(Ed25519PrivateKey.generate())], Deaf(), reactor, limits)
-print(reactor.listenTCP(0, factory, interface="127.0.0.1", backlog=MANY).getHost().port, flush=True)
+port = reactor.listenTCP(0, factory, interface="127.0.0.1", backlog=MANY)
+hasten(port)
+print(port.getHost().port, flush=True)
 reactor.run()
