@@ -6,6 +6,7 @@ through a function that is passed in.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -91,6 +92,8 @@ class Visits:
         self.clock = clock
         self.keep_s = keep_s
         self.draining = False
+        # POSIX time of the newest upload that no shelf here knows of; without end while others may take some.
+        self.newest_elsewhere = math.inf
         self.disconnect = disconnect
         self._per_client = per_client
         self._remembered = remembered
@@ -143,6 +146,11 @@ class Visits:
 
     def _elsewhere(self, client_id: str) -> bool:
         return self._count(client_id) > len(self._here.get(client_id, []))
+
+    def knows_all(self, shelf: Shelf, key: Key) -> bool:
+        """Whether a name that is not on the client's shelf is not in the catalog either, as far back as STAT looks."""
+        since = self.clock.seconds() - self.keep_s
+        return self.newest_elsewhere < since and shelf.forgot_at < since and shelf.find(key) is None
 
     def client_ids(self) -> list[str]:
         """Who is here."""
