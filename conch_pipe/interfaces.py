@@ -153,6 +153,9 @@ class IUploads(Interface):
         :returns: Deferred[model.Upload | None].
         """
 
+    def newest() -> Deferred[datetime | None]:
+        """:returns: Deferred[datetime | None]; when the last of all uploads was received, None without any."""
+
     def keys() -> Deferred[set[str]]:
         """Object keys of all recorded uploads: recovery sets aside raw copies that are not among them.
 

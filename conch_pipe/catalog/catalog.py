@@ -136,7 +136,7 @@ def _committed(recorded: Upload) -> Upload:
 
 @implementer(IUploads)
 class Uploads(_Aggregate):
-    """Records of uploads; the first five methods for the service, the others for operators."""
+    """Records of uploads; the first six methods for the service, the others for operators."""
 
     def accept(
         self, upload: Upload, job: Job, *, same_within_s: float, content: bytes | None = None
@@ -155,6 +155,10 @@ class Uploads(_Aggregate):
     def latest(self, client_id: str, schema: str, name: str, since: datetime) -> Deferred[Upload | None]:
         """See :class:`IUploads`."""
         return self._database.read(uploads.latest, client_id, schema, name, since)
+
+    def newest(self) -> Deferred[datetime | None]:
+        """See :class:`IUploads`."""
+        return self._database.read(uploads.newest)
 
     def keys(self) -> Deferred[set[str]]:
         """See :class:`IUploads`."""

@@ -131,6 +131,11 @@ def latest(connection: Connection, client_id: str, schema: str, name: str, since
     return _one(connection, _LATEST, {"client": client_id, "schema": schema, "name": name, "since": since})
 
 
+def newest(connection: Connection) -> datetime | None:
+    """When the last of all uploads was received."""
+    return connection.execute(select(func.max(uploads.c.received_at))).scalar_one()
+
+
 def keys(connection: Connection) -> set[str]:
     """Object keys of all uploads whose raw copy is kept."""
     return set(connection.execute(select(uploads.c.object_key).where(uploads.c.object_key != "")).scalars())

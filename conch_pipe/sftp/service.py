@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from twisted.application.service import Service
@@ -15,6 +17,7 @@ from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamSer
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
+from conch_pipe.errors import PipeError
 from conch_pipe.interfaces import ICredentials, IEvents, IIntake, IUploads
 from conch_pipe.sftp.listener import ConnectionEvents
 from conch_pipe.sftp.login import Login
@@ -99,6 +102,8 @@ class SFTPService(Service):
         self._endpoint: Any = endpoint
         self._clock = clock
         self._threads = threads
+        self._uploads: Any = uploads
+        self._alone = say is None  # every upload passes here
         self.visits = Visits(
             clock,
             self._disconnect,
@@ -156,6 +161,8 @@ class SFTPService(Service):
             failure.raiseException()
         self._threads.start()
         self._watch.start()
+        if self._alone:
+            self._uploads.newest().addCallbacks(self._know_the_past, lambda failure: failure.trap(PipeError) and None)
         super().startService()
 
     def stopService(self) -> Deferred[None]:
@@ -180,6 +187,10 @@ class SFTPService(Service):
         :returns: Deferred that fires when no connection is left.
         """
         return Deferred.fromCoroutine(self._drain(seconds))
+
+    def _know_the_past(self, newest: datetime | None) -> None:
+        """What was taken before this start. When the catalog does not tell, it is asked at every STAT."""
+        self.visits.newest_elsewhere = -math.inf if newest is None else newest.timestamp()
 
     def _listening(self, port: IListeningPort) -> None:
         hasten(port)

@@ -241,6 +241,8 @@ class PutSession:
         put = self._visit.find((place.schema, place.name))
         if put is not None:
             return None if put.state is State.GONE else (put.size, put.at)
+        if self._visits.knows_all(self._visit.shelf, (place.schema, place.name)):
+            return None  # as nearly always: OpenSSH asks before each put
         there = await self._visits.neighbours.find(self._visit.client.client_id, (place.schema, place.name))
         if there is not None:
             return None if there["gone"] else (there["size"], there["at"])

@@ -7,6 +7,7 @@ record is in the catalog, and forgetting one here loses nothing.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -177,6 +178,7 @@ class Shelf:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._puts: dict[Key, Put] = {}
+        self.forgot_at = -math.inf  # POSIX time at which one was last forgotten because they were too many
 
     def __len__(self) -> int:
         return len(self._puts)
@@ -199,6 +201,7 @@ class Shelf:
             if oldest is None:
                 break
             del self._puts[oldest.key]
+            self.forgot_at = self._clock()
 
     def renamed(self, put: Put, old: Key) -> None:
         """A file got its final name; the temporary one is free again."""

@@ -82,6 +82,16 @@ def test_the_bytes_of_a_small_file_that_was_given_up_go_with_its_copy_or_its_rec
     assert bench.content(upload) is None
 
 
+def test_the_newest_upload_is_known_by_its_time(bench):
+    assert bench.result(bench.uploads.newest()) is None
+    bench.accept()
+    bench.clock.advance(1)
+
+    upload = bench.accept()
+
+    assert bench.result(bench.uploads.newest()) == upload.received_at
+
+
 def test_accept_may_be_called_again_with_the_same_id(bench):
     """After an unknown outcome the caller asks again."""
     upload = bench.accept()

@@ -186,6 +186,9 @@ class MemoryUploads:
 
         return self.getting.pass_through(look)
 
+    def newest(self) -> Deferred[Any]:
+        return succeed(max((one.received_at for one in self.records.values()), default=None))
+
     def content(self, upload_id: UUID) -> Deferred[bytes | None]:
         return succeed(self.contents.get(upload_id))
 

@@ -66,6 +66,9 @@ class MemoryUploads:
     def get(self, upload_id: Any) -> Deferred[Upload | None]:
         return succeed(next((one for one in self.records if one.id == upload_id), None))
 
+    def newest(self) -> Deferred[datetime | None]:
+        return succeed(max((one.received_at for one in self.records), default=None))
+
     def content(self, upload_id: Any) -> Deferred[bytes | None]:
         return succeed(None)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -366,3 +369,18 @@ def test_many_failures_slow_an_address_down_and_do_not_lock_it_out(office):
     house.pass_time(2)
 
     assert client.logged_in
+
+
+def test_the_past_is_asked_for_once_at_the_start_by_a_service_that_is_alone():
+    """Then STAT needs the catalog for what was taken before only; with others beside it, for all."""
+    alone = House()
+    alone.uploads.records.append(SimpleNamespace(received_at=datetime(2026, 3, 1, tzinfo=UTC)))
+    fresh = House()
+
+    for house in (alone, fresh):
+        assert house.service.visits.newest_elsewhere == math.inf
+        house.service.startService()
+        house.end()
+
+    assert alone.service.visits.newest_elsewhere == datetime(2026, 3, 1, tzinfo=UTC).timestamp()
+    assert fresh.service.visits.newest_elsewhere == -math.inf

@@ -7,6 +7,7 @@ from twisted.conch.ssh.filetransfer import FX_FAILURE, FX_NO_SUCH_FILE, FX_PERMI
 
 from conch_pipe import events
 from conch_pipe.errors import Code, PipeError
+from conch_pipe.sftp import shelf
 from tests.sftp.conftest import APPEND, CREAT, EXCL, PUT, READ, SCHEMAS, TRUNC, WRITE
 
 MISSING = (FX_NO_SUCH_FILE, "no such file")
@@ -540,6 +541,69 @@ def test_stat_answers_on_the_clients_other_connections_for_ten_minutes(pair, con
 def test_stat_asks_the_catalog_for_what_another_process_took(pair, service):
     pair.put(b"/orgShifts/a.csv", b"id\n")
     service.visits._shelves.clear()
+
+    assert service.login().channel().stat(b"/orgShifts/a.csv")["size"] == 3
+
+
+def asked(service) -> list:
+    """Lets the catalog's answers to STAT be counted. :returns: a list with one entry each."""
+    looks = []
+    latest = service.uploads.latest
+    service.uploads.latest = lambda *what: looks.append(what) or latest(*what)
+    return looks
+
+
+def test_stat_asks_the_catalog_no_more_when_every_upload_of_the_last_minutes_passed_here(pair, service):
+    """OpenSSH asks by STAT before each put."""
+    pair.put(b"/orgShifts/a.csv", b"id\n")
+    looks = asked(service)
+    service.visits.newest_elsewhere = service.clock.seconds() - 601
+
+    assert pair.stat(b"/orgShifts/a.csv")["size"] == 3
+    assert pair.refused(pair.client.getAttrs(b"/orgShifts/b.csv")) == MISSING
+    assert looks == []
+
+
+def test_stat_asks_the_catalog_while_it_may_know_more(pair, service):
+    """Of a time before this start, of names that were too many to remember, or when others take uploads as well."""
+    pair.put(b"/orgShifts/a.csv", b"id\n")
+    looks = asked(service)
+    now, of_client = service.clock.seconds(), next(iter(service.visits._shelves.values()))
+
+    assert pair.refused(pair.client.getAttrs(b"/orgShifts/b.csv")) == MISSING
+    service.visits.newest_elsewhere = now - 599
+    assert pair.refused(pair.client.getAttrs(b"/orgShifts/b.csv")) == MISSING
+    service.visits.newest_elsewhere = now - 601
+    of_client.forgot_at = now - 599
+    assert pair.refused(pair.client.getAttrs(b"/orgShifts/b.csv")) == MISSING
+    assert len(looks) == 3
+    of_client.forgot_at = now - 601
+    assert pair.refused(pair.client.getAttrs(b"/orgShifts/b.csv")) == MISSING
+    assert len(looks) == 3
+
+
+def test_a_shelf_remembers_when_it_forgot_something(service, monkeypatch):
+    monkeypatch.setattr(shelf, "SHELF_LENGTH", 2)
+    pair = service.login().channel()
+    of_client = next(iter(service.visits._shelves.values()))
+    for number in range(2):
+        pair.put(b"/orgShifts/%d.csv" % number, b"id\n")
+    assert of_client.forgot_at < 0
+
+    pair.put(b"/orgShifts/2.csv", b"id\n")
+
+    assert of_client.forgot_at == service.clock.seconds()
+
+
+def test_after_an_unknown_outcome_the_catalog_is_asked_whatever_else_is_known(pair, service):
+    service.visits.newest_elsewhere = float("-inf")
+    service.intake.held = []
+    handle = pair.open(b"/orgShifts/a.csv")
+    pair.ask(handle.writeChunk(0, b"id\n"))
+    pair.begin(handle.close())
+    next(iter(service.intake.live))._accept("a.csv")
+    service.intake.outcome = PipeError(Code.UNKNOWN_OUTCOME, "unknown")
+    service.intake.let_go()
 
     assert service.login().channel().stat(b"/orgShifts/a.csv")["size"] == 3
 
