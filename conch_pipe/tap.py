@@ -14,8 +14,9 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 
 from conch_pipe import jsonlog
-from conch_pipe.assembly import Gateway, assemble
-from conch_pipe.errors import PipeError
+from conch_pipe.assembly import assemble
+from conch_pipe.errors import Code, PipeError
+from conch_pipe.gateway import Gateway
 from conch_pipe.settings import Settings, load
 
 REFUSED = 5  # exit status for settings and state that an operator must mend first, as conch-pipe has it
@@ -98,6 +99,8 @@ def makeService(options: Options) -> IService:
     observer = _observer(options.settings, options.parent or {})
     if observer is not None:
         gateway.log = observer.stream
+    elif options.settings.service.processes > 1:
+        refuse(PipeError(Code.INVALID, "service.processes: with --syslog there can be one process only"))
     return Main(gateway, observer)
 
 

@@ -117,9 +117,10 @@ class FolderObjects:
             if copies not in self._durable:
                 copies.mkdir(exist_ok=True)
                 for left_by_a_crash in copies.iterdir():
-                    left_by_a_crash.unlink()
+                    if not _is_being_made(left_by_a_crash):
+                        left_by_a_crash.unlink()
                 self._durable.add(copies)
-        copy = copies / os.urandom(16).hex()
+        copy = copies / f"{os.getpid()}-{os.urandom(16).hex()}"
         digest = hashlib.sha256()
         try:
             with copy.open("xb") as sink:
@@ -182,6 +183,12 @@ class FolderObjects:
                 return
             _sync_folder(self._orphans)
             _sync_folder(path.parent)
+
+
+def _is_being_made(copy: Path) -> bool:
+    """Whether the process that began it lives: door processes copy into the same folder."""
+    pid = copy.name.partition("-")[0]
+    return pid.isdigit() and int(pid) != os.getpid() and Path("/proc", pid).exists()
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

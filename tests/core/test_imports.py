@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "conch_pipe"
 CORE = {"model", "errors", "interfaces", "events", "settings", "crashpoints", "jsonlog", "presence"}
 LEAVES = {"ssh", "formats"}
 ROOMS = {"sftp", "web", "intake", "processing", "remotes", "catalog", "warehouse", "objects", "processes"}
-PROGRAMS = {"tap", "door", "assembly", "cli"}
+PROGRAMS = {"tap", "door", "assembly", "gateway", "cli"}
 # The core's plain values may be used by a leaf; nothing else of the project.
 VALUES = {"model", "errors", "crashpoints"}
 
@@ -45,10 +45,12 @@ def allowed(part: str) -> set[str]:
         return {part} | VALUES
     if part in ROOMS:
         return {part} | CORE | LEAVES
+    if part == "gateway":
+        return CORE | LEAVES | ROOMS | {"gateway"}
     if part == "assembly":
-        return CORE | LEAVES | ROOMS | {"assembly"}
+        return CORE | LEAVES | ROOMS | {"assembly", "gateway"}
     if part == "tap":
-        return CORE | {"assembly", "tap"}
+        return CORE | {"assembly", "gateway", "tap"}
     if part == "door":
         return CORE | {"assembly", "door", "processes"}
     return CORE | LEAVES | ROOMS | {"assembly", "cli"}

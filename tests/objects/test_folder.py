@@ -172,6 +172,18 @@ def test_a_copy_is_durable_before_it_has_its_name_and_leaves_nothing_else(object
     assert not result(objects.fetch("c")).samefile(path)
 
 
+def test_the_copy_that_another_living_process_is_making_is_left_alone(objects, unlinkable, tmp_path):
+    """Door processes copy into one folder, and each clears it of what the dead have left before its first copy."""
+    copies = tmp_path / "objects" / ".copies"
+    copies.mkdir(parents=True)
+    for process in (os.getppid(), os.getpid()):
+        (copies / f"{process}-0123").write_bytes(b"half")
+
+    result(objects.put("c", *spooled(tmp_path, b"x")))
+
+    assert [path.name for path in copies.iterdir()] == [f"{os.getppid()}-0123"]
+
+
 def test_a_file_that_changed_before_it_was_copied_is_not_stored(objects, unlinkable, tmp_path):
     path, sha256 = spooled(tmp_path, b"x")
     path.write_bytes(b"y")
