@@ -51,7 +51,8 @@ from conch_pipe.processing.workers import WorkerLimits, Workers
 from conch_pipe.settings import Settings, local_path
 from conch_pipe.sftp.secrets import HashThreads
 from conch_pipe.sftp.service import Rules, SFTPService
-from conch_pipe.ssh import hostkeys
+from conch_pipe.ssh import hostkeys, offers
+from conch_pipe.ssh.algorithms import SERVER
 from conch_pipe.ssh.interfaces import FileSystemStatus
 from conch_pipe.ssh.limits import Limits as SSHLimits
 from conch_pipe.ssh.tally import OwnTally, Tally
@@ -74,23 +75,15 @@ def open_warehouse(settings: Settings, workers: IWorkers, clock: IReactorTime) -
     return DuckDBWarehouse(workers, _local(settings.warehouse.url), clock, wall_s=settings.workers.wall_s)
 
 
-def load_host_keys(settings: Settings) -> list[Key]:
-    """:raises Mistakes: every key that cannot be used, with its reason, also a second one of a kind."""
-    keys: dict[str, Key] = {}  # by kind
-    mistakes = []
-    for path in settings.ssh.host_keys:
-        try:
-            key = hostkeys.load(path)
-        except hostkeys.HostKeyError as error:
-            mistakes.append(str(error))
-            continue
-        # The transport offers one key of a kind (PutFactory.privateKeys): another one would be hidden or hide it.
-        if key.type() in keys:
-            mistakes.append(hostkeys.second_of_its_kind(path, key))
-        keys[key.type()] = key
+def load_host_keys(settings: Settings) -> dict[Path, Key]:
+    """:raises Mistakes: every key that cannot be used, and every preset that leaves nothing, with its reason."""
+    keys, mistakes = hostkeys.load_all(settings.ssh.host_keys, settings.ssh.retiring_host_keys)
+    chosen = [("ssh.algorithms", settings.ssh.algorithms)]
+    chosen += [("ssh.algorithms_from", preset) for preset in settings.ssh.algorithms_from.values()]
+    mistakes += offers.mistakes(list(keys.values()), chosen)
     if mistakes:
         raise Mistakes("host keys", mistakes)
-    return list(keys.values())
+    return keys
 
 
 def assemble(settings: Settings, reactor: Any) -> Gateway:
@@ -280,9 +273,10 @@ def _sftp(
 ) -> SFTPService:
     clock = reactor
     tally = tally or OwnTally()
+    keys = load_host_keys(settings)
     return SFTPService(
         endpoint,
-        load_host_keys(settings),
+        list(keys.values()),
         intake=intake,
         uploads=catalog.uploads,
         credentials=catalog.credentials,
@@ -304,6 +298,9 @@ def _sftp(
             "seconds": monotonic,
             "penalty_exempt": settings.ssh.penalty_exempt,
             "proxy_from": settings.ssh.proxy_from,
+            "algorithms": SERVER[settings.ssh.algorithms],
+            "algorithms_from": offers.named(settings.ssh.algorithms_from),
+            "retiring": [keys[path] for path in settings.ssh.retiring_host_keys],
         },
         say=say,
         key=key,

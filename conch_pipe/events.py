@@ -45,11 +45,18 @@ DOORS_KEPT = Kind("doors.kept", "door processes are not replaced: {reason}", Log
 
 SESSION_OPENED = Kind("session.opened", "{address} connected as {session}")
 SESSION_REFUSED = Kind("session.refused", "{address} refused: {reason}", LogLevel.warn)
+SESSION_DISAGREED = Kind(
+    "session.disagreed",
+    "{address} with {banner} has no {what} in common with us: it offers {client}, we offer {server}",
+    LogLevel.warn,
+)
 SESSION_CLOSED = Kind(
     "session.closed", "{session} from {address} ended after {seconds:.1f} s: {reason}, {uploads} uploads"
 )
 LOGIN_SUCCEEDED = Kind("login.succeeded", "{client_id} of {organisation} logged in from {address} with {banner}")
 LOGIN_FAILED = Kind("login.failed", "login failed from {address} with {banner}", LogLevel.warn)
+HOST_KEY_OLD = Kind("hostkey.old", "{client_id} from {address} with {banner} still goes by host key {host_key}")
+HOST_KEY_LEARNT = Kind("hostkey.learnt", "{client_id} from {address} has learnt host key {host_key}")
 CREDENTIAL_REVOKED = Kind("credential.revoked", "{client_id} was revoked: {sessions} sessions ended", LogLevel.warn)
 
 UPLOAD_BEGUN = Kind("upload.begun", "upload {upload_id}: {client_id} puts {name} into {schema}")

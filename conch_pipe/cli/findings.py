@@ -50,23 +50,17 @@ def _settings(session: Session) -> Iterator[Finding]:
 
 
 def _keys(session: Session) -> Iterator[Finding]:
-    from conch_pipe.ssh.hostkeys import HostKeyError, fingerprint, load, second_of_its_kind
+    from conch_pipe.cli.host_keys import listed
 
-    kinds = set()
-    for path in session.settings.ssh.host_keys:
-        try:
-            key = load(path)
-        except HostKeyError as error:
-            yield Finding("host key", FAIL, str(error))
-            continue
-        if key.type() in kinds:
-            yield Finding("host key", FAIL, second_of_its_kind(path, key))
-        kinds.add(key.type())
-        if key.type() == "RSA" and key.size() < 3072:
-            yield Finding("host key", WARN, f"{path}: {key.size()} bits; 3072 are usual today")
+    keys, mistakes = listed(session)
+    yield from (Finding("host key", FAIL, one) for one in mistakes)
+    for key in keys:
+        if key.kind == "RSA" and key.bits < 3072:
+            yield Finding("host key", WARN, f"{key.file}: {key.bits} bits; 3072 are usual today")
         else:
-            yield Finding("host key", OK, f"{fingerprint(key)}  {path.name}")
-    if kinds == {"RSA"}:
+            use = "" if key.use == "signs" else f"  {key.use}"
+            yield Finding("host key", OK, f"{key.fingerprint}  {key.file.name}{use}")
+    if {key.kind for key in keys} == {"RSA"}:
         yield Finding("host key", WARN, "there is no Ed25519 key, which clients prefer")
 
 

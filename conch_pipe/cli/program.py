@@ -7,6 +7,7 @@ import click
 from conch_pipe.cli.check import check
 from conch_pipe.cli.demo import demo
 from conch_pipe.cli.edge import Program
+from conch_pipe.cli.host_keys import host_key
 from conch_pipe.cli.init import init
 from conch_pipe.cli.organisations import credential, org
 from conch_pipe.cli.schemas import schema
@@ -31,7 +32,7 @@ def program() -> None:
     """
 
 
-for command in (init, status, check, settings, org, credential, schema, upload, warehouse, demo):
+for command in (init, status, check, settings, host_key, org, credential, schema, upload, warehouse, demo):
     program.add_command(command)
 
 

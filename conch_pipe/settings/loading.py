@@ -135,8 +135,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
     lines: dict[tuple[str, ...], int] = {}
     section: tuple[str, ...] = ()
     for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[\s*([\w-]+)\s*\]", line):
-            section = (header[1],)
+        if header := re.match(r"\s*\[\s*([\w-]+(?:\s*\.\s*[\w-]+)*)\s*\]", line):
+            section = tuple(re.split(r"\s*\.\s*", header[1]))
             lines.setdefault(section, number)
         elif setting := re.match(r"\s*([\w-]+(?:\s*\.\s*[\w-]+)*)\s*=", line):
             lines.setdefault((*section, *re.split(r"\s*\.\s*", setting[1])), number)

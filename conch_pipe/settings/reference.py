@@ -63,6 +63,8 @@ def short_file(chosen: Mapping[str, Mapping[str, Any]]) -> str:
 
 def toml(value: Any) -> str:
     """A value as TOML; strings as basic strings, whose escapes are those of JSON."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{toml(key)} = {toml(one)}" for key, one in value.items()) + "}"
     if isinstance(value, (tuple, list)):
         return "[" + ", ".join(toml(one) for one in value) + "]"
     if isinstance(value, (str, Path)):

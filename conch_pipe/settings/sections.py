@@ -11,7 +11,19 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-from conch_pipe.settings.values import Count, Networks, Place, Places, Seconds, Share, Size, Url, Words
+from conch_pipe.settings.values import (
+    Count,
+    Networks,
+    Place,
+    Places,
+    Preset,
+    Presets,
+    Seconds,
+    Share,
+    Size,
+    Url,
+    Words,
+)
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
@@ -65,8 +77,22 @@ class Ssh(Section):
     )
     host_keys: Places = Field(
         default=(Path("keys/ssh_host_ed25519_key"), Path("keys/ssh_host_rsa_key")),
-        description="Private host keys in OpenSSH format, mode 0600. Systemd credentials named ssh_host_*_key stand in "
-        "for this list.",
+        description="Private host keys in OpenSSH format, mode 0600: the first of each kind signs, all are told to "
+        "clients. Systemd credentials named ssh_host_*_key stand in for this list.",
+    )
+    retiring_host_keys: Places = Field(
+        default=(),
+        description="Those of host_keys that are to go: each login by one of them is told as hostkey.old.",
+    )
+    algorithms: Preset = Field(
+        default="default-2026",
+        description='What clients are offered: "default-2026"; "strict-2026", of which ssh-audit has nothing to say; '
+        '"legacy-2026", with older key exchanges besides.',
+    )
+    algorithms_from: Presets = Field(
+        default={},
+        description="Exceptions for clients of single addresses and networks, of which the first decides, like "
+        '{"192.0.2.10" = "legacy-2026"}.',
     )
     penalty_exempt: Networks = Field(
         default=("127.0.0.0/8", "::1/128"),

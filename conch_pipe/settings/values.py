@@ -10,11 +10,12 @@ import re
 from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_settings import NoDecode
 
+_NO_TABLE = 'networks and presets are needed, like {"192.0.2.10" = "legacy-2026"}'
 _UNITS = {
     "": 1, "b": 1, "byte": 1, "bytes": 1,
     "kb": 1000, "mb": 1000**2, "gb": 1000**3, "tb": 1000**4,
@@ -61,6 +62,23 @@ def _list(value: Any) -> Any:
     return [word.strip() for word in value.split(",") if word.strip()]
 
 
+def _table(value: Any) -> Any:
+    """A table from the environment: JSON, or pairs with commas between them."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise ValueError(_NO_TABLE) from error
+    elif isinstance(value, str):
+        pairs = [word.partition("=") for word in _list(value)]
+        if not all(equals for _, equals, _ in pairs):
+            raise ValueError(_NO_TABLE)
+        value = {network.strip(): preset.strip() for network, _, preset in pairs}
+    if not isinstance(value, dict):
+        raise ValueError(_NO_TABLE)
+    return value
+
+
 def _path(value: Any) -> Any:
     if isinstance(value, str) and (not value or "\0" in value):
         raise ValueError("a path is needed")
@@ -88,4 +106,7 @@ Place = Annotated[Path, BeforeValidator(_path)]
 Places = listed(Place)
 Words = listed(Annotated[str, StringConstraints(min_length=1)])
 Url = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+.-]*:.+$"), "url"]
-Networks = listed(Annotated[str, AfterValidator(_network)])
+Network = Annotated[str, AfterValidator(_network)]
+Networks = listed(Network)
+Preset = Literal["default-2026", "strict-2026", "legacy-2026"]
+Presets = Annotated[dict[Network, Preset], NoDecode, BeforeValidator(_table)]

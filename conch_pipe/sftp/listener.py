@@ -26,6 +26,25 @@ class ConnectionEvents:
         """See IConnectionListener."""
         self._events.note(events.SESSION_REFUSED, address=address, reason=reason)
 
+    def disagreed(self, address: str, banner: str, what: str, client: str, server: str) -> None:
+        """See IConnectionListener."""
+        self._events.note(
+            events.SESSION_DISAGREED, address=address, banner=banner, what=what, client=client, server=server
+        )
+
+    def learnt(self, session: str, address: str, host_keys: list[str]) -> None:
+        """See IConnectionListener."""
+        client = self._visits.who(session)
+        for host_key in host_keys:
+            self._events.note(
+                events.HOST_KEY_LEARNT,
+                client_id=client.client_id if client else "",
+                organisation=client.organisation if client else "",
+                address=address,
+                session=session,
+                host_key=host_key,
+            )
+
     def closed(self, session: str, address: str, seconds: float, reason: str) -> None:
         """See IConnectionListener."""
         uploads = self._visits.farewell(session)

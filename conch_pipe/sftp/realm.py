@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from twisted.conch.avatar import ConchUser
@@ -17,7 +18,14 @@ from conch_pipe.interfaces import IEvents, IIntake, IUploads
 from conch_pipe.model import Client
 from conch_pipe.sftp.session import PutSession
 from conch_pipe.sftp.visits import Visit, Visits
-from conch_pipe.ssh.interfaces import FileSystemStatus, IPutServer
+from conch_pipe.ssh.interfaces import FileSystemStatus, IPutServer, Security
+
+
+def _protection(security: Security | None) -> dict[str, Any]:
+    """What a login's event tells of it."""
+    told = asdict(security) if security is not None else {}
+    told.pop("retiring", None)
+    return told
 
 
 class Partner(ConchUser):
@@ -61,6 +69,7 @@ class PutRealm:
         """See IRealm.
 
         :param avatarId: a model.Client, from ``login``.
+        :param mind: an ssh.interfaces.Peer.
         :raises UnauthorizedLogin: too many connections of the client, or draining; the client was told and is cut off.
         """
         if IConchUser not in interfaces:
@@ -74,6 +83,7 @@ class PutRealm:
             self._events.note(events.SESSION_REFUSED, address=client.peer.address, reason=error.message)
             self._visits.disconnect(client.peer.session, error.message)
             raise UnauthorizedLogin(error.message) from error
+        security: Security | None = getattr(mind, "security", None)
         self._events.note(
             events.LOGIN_SUCCEEDED,
             client_id=client.client_id,
@@ -81,7 +91,18 @@ class PutRealm:
             address=client.peer.address,
             banner=client.peer.banner,
             session=client.peer.session,
+            **_protection(security),
         )
+        if security is not None and security.retiring:
+            self._events.note(
+                events.HOST_KEY_OLD,
+                client_id=client.client_id,
+                organisation=client.organisation,
+                address=client.peer.address,
+                banner=client.peer.banner,
+                session=client.peer.session,
+                host_key=security.host_key,
+            )
         return IConchUser, Partner(visit, self._channel), lambda: self._visits.close(visit)
 
     def _channel(self, visit: Visit) -> PutSession:

@@ -156,6 +156,11 @@ class Visits:
         """Who is here."""
         return list(self._here)
 
+    def who(self, session: str) -> Client | None:
+        """Whose connection this is."""
+        visits = (visit for here in self._here.values() for visit in here)
+        return next((visit.client for visit in visits if visit.client.peer.session == session), None)
+
     def running(self) -> int:
         """Files that are being put now."""
         return sum(put.running for shelf in self._shelves.values() for put in shelf)

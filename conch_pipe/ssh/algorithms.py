@@ -91,13 +91,14 @@ class NothingInCommon(Exception):
     """
 
     def __init__(self, what: str, client: tuple[bytes, ...], server: tuple[bytes, ...]) -> None:
-        super().__init__(f"no common {what}: client offers {_shown(client)}; server offers {_shown(server)}")
+        super().__init__(f"no common {what}: client offers {shown(client)}; server offers {shown(server)}")
         self.what = what
         self.client = client
         self.server = server
 
 
-def _shown(names: tuple[bytes, ...]) -> str:
+def shown(names: tuple[bytes, ...]) -> str:
+    """One side's names with commas between them, printable, cut when it is long."""
     text = printable(b",".join(names), _TOLD + 1)
     if len(text) > _TOLD:
         text = text[: _TOLD - 3] + "..."

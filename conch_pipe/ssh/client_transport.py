@@ -20,7 +20,6 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from conch_pipe.ssh import algorithms
 from conch_pipe.ssh.algorithms import Agreed, Algorithms, NothingInCommon, restricted, usable_with
 from conch_pipe.ssh.ciphers import SLACK
 from conch_pipe.ssh.client_auth import ClientAuth, Credentials, signature_algorithms
@@ -181,13 +180,9 @@ class ClientTransport(Transport):
         """See Transport."""
         self._note(NotSSH(what) if self.stage == "version" else ProtocolBroken(what))
 
-    def disagreed(self, what: str) -> None:
+    def disagreed(self, error: NothingInCommon) -> None:
         """See Transport."""
-        assert self._proposal is not None
-        try:
-            algorithms.agree(self._proposal, algorithms.read(self.otherKexInitPayload[1:]))
-        except NothingInCommon as error:
-            self._note(NoAgreement(error.what, error.client, error.server))
+        self._note(NoAgreement(error.what, error.client, error.server))
 
     def expired(self, name: str, why: str) -> None:
         """See Transport."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from twisted.conch.ssh import connection as conch
 from twisted.internet.interfaces import IDelayedCall
 
+from conch_pipe.ssh.announced import PROOF, understands
 from conch_pipe.ssh.channel import PutChannel, refusal
 from conch_pipe.ssh.fields import Malformed, Reader, string, u32
 
@@ -33,12 +34,14 @@ class PutConnection(conch.SSHConnection):
     def __init__(self) -> None:
         super().__init__()
         self._fed: list[PutChannel] = []  # channels that got data in this turn
+        self._proved = False
 
     def serviceStarted(self) -> None:
         """The client logged in."""
         self._began = self._requested = self._beat_at = self.transport.clock.seconds()
         self._packets_seen = self._misses = 0
         self._timer = self.transport.clock.callLater(self.transport.limits.tick_s, self._tick)
+        self._announce()
 
     def serviceStopped(self) -> None:
         """The connection is gone."""
@@ -90,11 +93,32 @@ class PutConnection(conch.SSHConnection):
     # Messages.
 
     def _global_request(self, reader: Reader) -> None:
-        # keepalive@openssh.com, tcpip-forward, hostkeys-prove-00@openssh.com and all others: REQUEST_FAILURE is an
-        # answer to the first and a refusal to the rest, as sshd without forwarding replies.
-        reader.string()
-        if reader.flag():
+        # keepalive@openssh.com, tcpip-forward and all others: REQUEST_FAILURE is an answer to the first and a refusal
+        # to the rest, as sshd without forwarding replies.
+        name, wants_answer = reader.string(), reader.flag()
+        if not wants_answer:
+            return
+        if name != PROOF or not self._prove(reader):
             self.transport.sendPacket(conch.MSG_REQUEST_FAILURE, b"")
+
+    def _announce(self) -> None:
+        if understands(self.transport.banner):
+            self.transport.sendPacket(conch.MSG_GLOBAL_REQUEST, self.transport.factory.announced.request)
+
+    def _prove(self, reader: Reader) -> bool:
+        """Answer a client that asks whether host keys are ours, once: it asks for all that it does not know."""
+        transport = self.transport
+        session_id, factory = transport.sessionID, transport.factory
+        if self._proved or session_id is None:
+            return False
+        proof = factory.announced.prove(reader, session_id, transport.rsa_algorithm())
+        if proof is None:
+            return False
+        self._proved = True
+        answer, host_keys = proof
+        transport.sendPacket(conch.MSG_REQUEST_SUCCESS, answer)
+        factory.learnt(transport.peer, host_keys)
+        return True
 
     def _channel_open(self, reader: Reader) -> None:
         kind, sender, window, packet = reader.string(), reader.u32(), reader.u32(), reader.u32()

@@ -7,7 +7,7 @@ may log in is the portal's matter.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from random import SystemRandom
 from typing import Any
@@ -23,11 +23,13 @@ from twisted.logger import Logger
 
 from conch_pipe.ssh.addresses import Networks, source
 from conch_pipe.ssh.admission import Admission
-from conch_pipe.ssh.algorithms import SERVER, Algorithms, restricted
+from conch_pipe.ssh.algorithms import SERVER, Algorithms, NothingInCommon, shown
+from conch_pipe.ssh.announced import Announced
 from conch_pipe.ssh.behind_proxy import BehindProxy
-from conch_pipe.ssh.hostkeys import Signer, signers
+from conch_pipe.ssh.hostkeys import fingerprint
 from conch_pipe.ssh.interfaces import IConnectionListener, Peer
 from conch_pipe.ssh.limits import Limits
+from conch_pipe.ssh.offers import Offers
 from conch_pipe.ssh.penalties import Offence, Penalties
 from conch_pipe.ssh.proxy_protocol import Header
 from conch_pipe.ssh.quiet import Quiet, more
@@ -51,16 +53,19 @@ class PutFactory(SSHFactory):
     """One listening door.
 
     :param portal: its realm's avatars adapt to IPutServer; ``login`` gets an IPasswordAttempt and, as mind, a Peer.
-    :param host_keys: private Ed25519 and RSA keys, one of each at most, in order of preference.
+    :param host_keys: private Ed25519 and RSA keys: the first of each kind signs, all are announced.
     :param listener: an IConnectionListener.
     :param algorithms: what is offered, as far as there are keys for it.
+    :param algorithms_from: networks and what is offered to clients from there; the first one decides.
+    :param retiring: those of the host keys that are to go some day.
     :param tally: a SharedTally when several processes listen; by default this one counts alone.
     :param seconds: the clock of penalties, ``time.monotonic`` with a SharedTally; by default that of ``clock``.
     :param penalty_exempt: addresses and networks that are never punished.
     :param proxy_from: trusted proxies, as addresses and networks: their connections must begin with a PROXY header,
         and all others must not.
     :param chance: numbers from 0.0 up to 1.0 for the early drop.
-    :raises ValueError: no host key, or one of another type; something that is no address or network.
+    :raises ValueError: no host key, or one of another type; nothing left to offer; something that is no address or
+        network.
     """
 
     noisy = False
@@ -75,6 +80,8 @@ class PutFactory(SSHFactory):
         limits: Limits | None = None,
         *,
         algorithms: Algorithms = SERVER["default-2026"],
+        algorithms_from: Sequence[tuple[str, Algorithms]] = (),
+        retiring: Collection[Key] = (),
         tally: Tally | None = None,
         seconds: Callable[[], float] | None = None,
         penalty_exempt: Sequence[str] = (),
@@ -85,8 +92,9 @@ class PutFactory(SSHFactory):
         self.limits = limits or Limits()
         self._listener = IConnectionListener(listener)
         self._clock = clock
-        self._signers = signers(host_keys)
-        self._offered = restricted(algorithms, list(self._signers))
+        self._offers = Offers(host_keys, algorithms, algorithms_from)
+        self.announced = Announced(host_keys)
+        self.retiring = frozenset(map(fingerprint, retiring))
         self._live: dict[PutTransport, _Place] = {}
         self._nameless: dict[BehindProxy, _Place] = {}
         self._tally: Tally = OwnTally() if tally is None else tally
@@ -99,6 +107,7 @@ class PutFactory(SSHFactory):
         self._violations = Quiet(clock.seconds, 1)
         self._punished = Quiet(clock.seconds, 1)
         self._refusals = Quiet(clock.seconds, _REFUSALS)
+        self._disagreements = Quiet(clock.seconds, _REFUSALS)
 
     # Twisted's calls.
 
@@ -213,13 +222,14 @@ class PutFactory(SSHFactory):
         if left_out is not None:
             self._listener.refused(address, reason + more(left_out))
 
-    def disagreed(self, peer: Peer, what: str) -> None:
-        """A client has no algorithm of some kind in common with us."""
-        self.refused(peer.address, what)
+    def disagreed(self, peer: Peer, error: NothingInCommon) -> None:
+        """A client has no algorithm of some kind in common with us: as seldom told as refusals."""
+        if self._disagreements.ask(source(peer.address)) is not None:
+            self._listener.disagreed(peer.address, peer.banner, error.what, shown(error.client), shown(error.server))
 
-    def host_key(self, algorithm: bytes) -> Signer:
-        """The key that signs by an algorithm that was offered."""
-        return self._signers[algorithm]
+    def learnt(self, peer: Peer, host_keys: list[str]) -> None:
+        """A client asked whether we have host keys that are new to it, and we have."""
+        self._listener.learnt(peer.session, peer.address, host_keys)
 
     def violated(self, connection: PutTransport, what: str) -> None:
         """A connection broke the protocol: one line a minute for each source."""
@@ -237,7 +247,7 @@ class PutFactory(SSHFactory):
 
     def _welcome(self, address: str, port: int, place: _Place) -> PutTransport:
         peer = Peer(address, port, "", os.urandom(8).hex())
-        connection = PutTransport(peer, self._offered, self.limits, self._clock)
+        connection = PutTransport(peer, self._offers.to(address), self.limits, self._clock)
         connection.factory = self
         self._live[connection] = place
         self._listener.opened(peer.session, peer.address, peer.port)

@@ -88,9 +88,30 @@ def load(path: Path) -> Key:
     return Key(key)
 
 
-def second_of_its_kind(path: Path, key: Key) -> str:
-    """What is wrong with a key when another of its kind is in use as well."""
-    return f"{path}: a second {key.type()} key; one of each kind can be used"
+def load_all(paths: Sequence[Path], retiring: Sequence[Path] = ()) -> tuple[dict[Path, Key], list[str]]:
+    """Several keys, in their order; of a kind there may be more than one.
+
+    :param retiring: those of the paths whose keys are to go some day.
+    :returns: those that can be used, and one sentence for each mistake.
+    """
+    keys: dict[Path, Key] = {}
+    mistakes: list[str] = []
+    seen: dict[bytes, Path] = {}
+    for path in paths:
+        try:
+            key = load(path)
+        except HostKeyError as error:
+            mistakes.append(str(error))
+            continue
+        other = seen.setdefault(key.public().blob(), path)
+        if other is path:
+            keys[path] = key
+        else:
+            mistakes.append(f"{path}: the same key as {other}")
+    mistakes += [f"{path}: retiring, but not one of the host keys" for path in retiring if path not in paths]
+    if paths and set(paths) <= set(retiring):
+        mistakes.append("all host keys are retiring: there must be one that stays")
+    return keys, mistakes
 
 
 def fingerprint(key: Key) -> str:
@@ -112,22 +133,12 @@ class Signer:
     sign: Callable[[bytes], bytes]
 
 
-def signers(keys: Sequence[Key]) -> dict[bytes, Signer]:
-    """By algorithm, in the order of the keys; the first key that has an algorithm signs with it.
+def signers(key: Key) -> list[Signer]:
+    """One for each algorithm of a key, the preferred one first.
 
-    :param keys: private Ed25519 and RSA keys.
-    :raises ValueError: there is none, or one of another type.
+    :param key: private, Ed25519 or RSA.
+    :raises ValueError: it is of another type.
     """
-    found: dict[bytes, Signer] = {}
-    for key in keys:
-        for signer in _signers(key):
-            found.setdefault(signer.algorithm, signer)
-    if not found:
-        raise ValueError("there must be a host key")
-    return found
-
-
-def _signers(key: Key) -> list[Signer]:
     names = {"Ed25519": (b"ssh-ed25519",), "RSA": (b"rsa-sha2-512", b"rsa-sha2-256")}.get(key.type())
     if names is None:
         raise ValueError("a host key must be Ed25519 or RSA")

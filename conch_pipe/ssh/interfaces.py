@@ -40,6 +40,28 @@ class FileSystemStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Security:
+    """What protects a connection since its first key exchange, in names of RFC 4250 and OpenSSH.
+
+    :param preset: of ours, by which the client was answered.
+    :param host_key: fingerprint of the key we signed with.
+    :param cipher: of what the client sends; with a slash and the other one when the directions differ.
+    :param mac: the same; empty where the cipher authenticates by itself.
+    :param strict: key exchange.
+    :param retiring: the operator wants to get rid of this host key.
+    """
+
+    preset: str
+    exchange: str
+    host_key_algorithm: str
+    host_key: str
+    cipher: str
+    mac: str
+    strict: bool
+    retiring: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
     """The other end of a connection. The portal's ``login`` gets it as ``mind``."""
 
@@ -47,6 +69,7 @@ class Peer:
     port: int
     banner: str  # the client's version string, printable ASCII, at most 255 characters
     session: str  # our id of the connection, 16 hexadecimal digits
+    security: Security | None = None  # None: there are no keys yet
 
 
 class IPasswordAttempt(IUsernamePassword):
@@ -129,3 +152,9 @@ class IConnectionListener(Interface):
 
     def closed(session: str, address: str, seconds: float, reason: str) -> None:
         """An accepted connection ended, for whatever reason."""
+
+    def disagreed(address: str, banner: str, what: str, client: str, server: str) -> None:
+        """The negotiation failed: which kind of algorithm, and both offers of that kind, with commas between."""
+
+    def learnt(session: str, address: str, host_keys: list[str]) -> None:
+        """A client that is logged in had us prove host keys it did not know, by their fingerprints."""

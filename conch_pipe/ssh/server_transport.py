@@ -13,12 +13,14 @@ from twisted.conch.ssh.transport import (
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from conch_pipe.ssh.algorithms import Agreed, Algorithms, Proposal
+from conch_pipe.ssh import algorithms, announced
+from conch_pipe.ssh.algorithms import Agreed, Algorithms, NothingInCommon, Proposal
 from conch_pipe.ssh.auth import LoginState, PasswordAuth
 from conch_pipe.ssh.fields import Malformed, Reader, printable, string
-from conch_pipe.ssh.interfaces import Peer
+from conch_pipe.ssh.interfaces import Peer, Security
 from conch_pipe.ssh.kex import ServerExchange, Transcript
 from conch_pipe.ssh.limits import Limits
+from conch_pipe.ssh.offers import Offer
 from conch_pipe.ssh.penalties import Offence
 from conch_pipe.ssh.transport import (
     CALM,
@@ -49,6 +51,10 @@ ALLOWED: dict[str, frozenset[int] | None] = {
 _NOT_FOR_SERVICES = frozenset(range(KEXINIT + 1, USERAUTH_REQUEST)) | {SERVICE_REQUEST, SERVICE_ACCEPT}
 
 
+def _both(to_server: bytes, to_client: bytes) -> str:
+    return (to_server if to_server == to_client else to_server + b"/" + to_client).decode()
+
+
 class PutTransport(Transport):
     """One connection. Made by :class:`~conch_pipe.ssh.factory.PutFactory`, which sets ``factory``."""
 
@@ -56,9 +62,10 @@ class PutTransport(Transport):
     factory: PutFactory
     _log = Transport._log
 
-    def __init__(self, peer: Peer, offered: Algorithms, limits: Limits, clock: IReactorTime) -> None:
-        super().__init__(offered, limits, clock)
+    def __init__(self, peer: Peer, offer: Offer, limits: Limits, clock: IReactorTime) -> None:
+        super().__init__(offer.algorithms, limits, clock)
         self.peer = peer
+        self._signers = offer.signers
         self.login = LoginState()
         self._logout: Callable[[], None] | None = None
 
@@ -97,6 +104,12 @@ class PutTransport(Transport):
                 self.factory.left(self, self.clock.seconds() - self._began, self.ending)
 
     # What the services and the factory use.
+
+    def rsa_algorithm(self) -> bytes:
+        """By which algorithm an RSA key proves itself to this client."""
+        assert self.agreed is not None
+        theirs = algorithms.read(self.otherKexInitPayload[1:])
+        return announced.rsa_algorithm(self.agreed.host_key, theirs.host_keys)
 
     @property
     def avatar_known(self) -> bool:
@@ -148,7 +161,7 @@ class PutTransport(Transport):
             return
         self.gotVersion = True
         self.otherVersionString = line
-        self.peer = Peer(self.peer.address, self.peer.port, printable(line), self.peer.session)
+        self.peer = replace(self.peer, banner=printable(line))
         self.stop_timer("version")
         if self.limits.kexinit_wait_s:
             self._timers["wait"] = self.clock.callLater(self.limits.kexinit_wait_s, self._waited)
@@ -176,7 +189,7 @@ class PutTransport(Transport):
 
     def begin_exchange(self, agreed: Agreed, transcript: Transcript) -> ServerExchange:
         """See Transport."""
-        key = self.factory.host_key(agreed.host_key)
+        key = self._signers[agreed.host_key]
         return ServerExchange(agreed.exchange, transcript, key.blob, key.sign)
 
     def exchanged(self, number: int, payload: bytes) -> None:
@@ -187,9 +200,28 @@ class PutTransport(Transport):
         if secret is not None:
             self.new_keys(secret)
 
-    def disagreed(self, what: str) -> None:
+    def secured(self, first: bool) -> None:
         """See Transport."""
-        self.factory.disagreed(self.peer, what)
+        agreed = self.agreed
+        if first and agreed is not None:
+            key = self._signers[agreed.host_key].fingerprint
+            self.peer = replace(
+                self.peer,
+                security=Security(
+                    preset=self.offered.name,
+                    exchange=agreed.exchange.decode(),
+                    host_key_algorithm=agreed.host_key.decode(),
+                    host_key=key,
+                    cipher=_both(agreed.cipher_to_server, agreed.cipher_to_client),
+                    mac=_both(agreed.mac_to_server, agreed.mac_to_client),
+                    strict=self.strict,
+                    retiring=key in self.factory.retiring,
+                ),
+            )
+
+    def disagreed(self, error: NothingInCommon) -> None:
+        """See Transport."""
+        self.factory.disagreed(self.peer, error)
 
     def violated(self, what: str) -> None:
         """See Transport."""

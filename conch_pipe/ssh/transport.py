@@ -130,8 +130,8 @@ class Transport(transport.SSHTransportBase):
         """What this side offers a peer whose KEXINIT came before ours was sent."""
         return self.offered
 
-    def disagreed(self, what: str) -> None:
-        """The negotiation failed: both offers in one printable sentence."""
+    def disagreed(self, error: NothingInCommon) -> None:
+        """The negotiation failed; the connection is about to end."""
 
     def violated(self, what: str) -> None:
         """The peer broke the protocol; the connection is about to end."""
@@ -428,7 +428,7 @@ class Transport(transport.SSHTransportBase):
         try:
             agreed = algorithms.agree(ours, theirs) if self.isClient else algorithms.agree(theirs, ours)
         except NothingInCommon as error:
-            self.disagreed(str(error))
+            self.disagreed(error)
             self.sendDisconnect(DISCONNECT_KEY_EXCHANGE_FAILED, str(error).encode())
             return
         self.agreed = agreed

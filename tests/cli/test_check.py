@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import subprocess
 
 import pytest
 
@@ -57,12 +58,26 @@ def test_everything_wrong_is_told_in_one_run(installed):
     assert "idle has no schema" in warnings and "idle cannot log in" in warnings
 
 
-def test_two_host_keys_of_a_kind_are_not_passed_over(installed, monkeypatch):
+def test_a_second_host_key_of_a_kind_is_told_to_be_announced_only(installed, monkeypatch):
     keys = installed.state / "keys"
     generate(keys / "new", "ed25519")
     monkeypatch.setenv("PIPE_SFTP_SSH__HOST_KEYS", f"{keys}/ssh_host_ed25519_key,{keys}/new")
 
-    assert "new: a second Ed25519 key; one of each kind" in found(installed.json("check", status=1), "fail")
+    told = found(installed.json("check"), "ok")
+
+    assert "  new  announced\n" in told + "\n"
+    assert "  ssh_host_ed25519_key\n" in told
+
+
+def test_a_preset_that_leaves_nothing_is_found(installed, monkeypatch):
+    weak = installed.state / "keys" / "ssh_host_rsa_key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", weak], input=b"y\n", check=True)
+    monkeypatch.setenv("PIPE_SFTP_SSH__HOST_KEYS", str(weak))
+    monkeypatch.setenv("PIPE_SFTP_SSH__ALGORITHMS_FROM", "192.0.2.0/24=strict-2026")
+
+    told = found(installed.json("check", status=1), "fail")
+
+    assert "ssh.algorithms_from: strict-2026 needs an Ed25519 host key" in told
 
 
 def test_what_another_user_may_not_see_is_a_finding_and_not_the_end(installed, monkeypatch):

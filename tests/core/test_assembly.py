@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from conch_pipe import assembly, gateway, tap
+from conch_pipe import assembly, tap
 from conch_pipe.errors import Mistakes
 from conch_pipe.settings import Settings
+from conch_pipe.ssh.algorithms import SERVER
 from conch_pipe.ssh.hostkeys import generate
 
 # Taken as a whole: limits by ssh(), files by model_dump().
@@ -18,7 +22,7 @@ WHOLE = {"limits", "files"}
 
 def test_no_setting_is_without_effect():
     """A setting that nothing reads is a promise nobody keeps."""
-    text = "".join(Path(module.__file__).read_text() for module in (assembly, gateway, tap))
+    text = Path(assembly.__file__).read_text() + Path(tap.__file__).read_text()
     text = text.replace("uploads = settings.uploads", "").replace("uploads.", "settings.uploads.")
     unread = [
         f"{section}.{name}"
@@ -31,24 +35,68 @@ def test_no_setting_is_without_effect():
     assert unread == []
 
 
-def test_two_host_keys_of_a_kind_stop_the_start_and_are_told_with_the_other_mistakes(tmp_path):
-    """The transport offers one of each kind: the other would be silently without effect."""
-    for name in ("old", "new"):
-        generate(tmp_path / name, "ed25519")
-    settings = Settings.model_validate({"ssh": {"host_keys": [tmp_path / name for name in ("gone", "old", "new")]}})
-
+def refused(**ssh: object) -> list[str]:
+    """What the start is refused for."""
     with pytest.raises(Mistakes) as caught:
-        assembly.load_host_keys(settings)
+        assembly.load_host_keys(Settings.model_validate({"ssh": ssh}))
+    return caught.value.mistakes
 
-    assert caught.value.mistakes == [
+
+def weak_key(path: Path) -> Path:
+    """An RSA key of 2048 bits."""
+    key = generate_private_key(65537, 2048)
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    path.chmod(0o600)
+    return path
+
+
+def test_all_that_is_wrong_with_host_keys_and_presets_is_told_at_once(tmp_path):
+    weak = weak_key(tmp_path / "weak")
+    (tmp_path / "copy").write_bytes(weak.read_bytes())
+    (tmp_path / "copy").chmod(0o600)
+
+    told = refused(
+        host_keys=[tmp_path / "gone", weak, tmp_path / "copy"],
+        retiring_host_keys=[tmp_path / "other"],
+        algorithms="strict-2026",
+        algorithms_from={"192.0.2.1": "default-2026", "192.0.2.2": "strict-2026", "192.0.2.3": "strict-2026"},
+    )
+
+    needed = "strict-2026 needs an Ed25519 host key, or an RSA one of 3072 bits: there is none"
+    assert told == [
         f"{tmp_path}/gone: No such file or directory",
-        f"{tmp_path}/new: a second Ed25519 key; one of each kind can be used",
+        f"{tmp_path}/copy: the same key as {weak}",
+        f"{tmp_path}/other: retiring, but not one of the host keys",
+        f"ssh.algorithms: {needed}",
+        f"ssh.algorithms_from: {needed}",
     ]
 
 
-def test_host_keys_of_two_kinds_are_all_loaded(tmp_path):
-    for kind in ("rsa", "ed25519"):
-        generate(tmp_path / kind, kind)
-    settings = Settings.model_validate({"ssh": {"host_keys": [tmp_path / "rsa", tmp_path / "ed25519"]}})
+def test_of_a_missing_key_no_second_thing_is_said(tmp_path):
+    assert refused(host_keys=[tmp_path / "gone"]) == [f"{tmp_path}/gone: No such file or directory"]
 
-    assert [key.type() for key in assembly.load_host_keys(settings)] == ["RSA", "Ed25519"]
+
+def test_strict_does_not_start_without_post_quantum_cryptography(tmp_path, monkeypatch):
+    """Where OpenSSL lacks it, the preset has no key exchange at all."""
+    generate(tmp_path / "key", "ed25519")
+    monkeypatch.setitem(SERVER, "strict-2026", replace(SERVER["strict-2026"], exchanges=()))
+
+    told = refused(host_keys=[tmp_path / "key"], algorithms_from={"192.0.2.0/24": "strict-2026"})
+
+    assert told == ["ssh.algorithms_from: strict-2026 needs ML-KEM, which this OpenSSL has not (3.5 has it)"]
+
+
+def test_a_key_that_stays_is_needed(tmp_path):
+    generate(tmp_path / "key", "ed25519")
+
+    told = refused(host_keys=[tmp_path / "key"], retiring_host_keys=[tmp_path / "key"])
+
+    assert told == ["all host keys are retiring: there must be one that stays"]
+
+
+def test_several_host_keys_are_all_loaded(tmp_path):
+    for name in ("rsa", "old", "new"):
+        generate(tmp_path / name, "rsa" if name == "rsa" else "ed25519")
+    settings = Settings.model_validate({"ssh": {"host_keys": [tmp_path / "rsa", tmp_path / "old", tmp_path / "new"]}})
+
+    assert [key.type() for key in assembly.load_host_keys(settings).values()] == ["RSA", "Ed25519", "Ed25519"]

@@ -265,12 +265,20 @@ class Listener:
         self.opened_as: list[str] = []
         self.refusals: list[str] = []
         self.endings: list[str] = []
+        self.disagreements: list[tuple[str, ...]] = []
+        self.lessons: list[tuple[str, str, list[str]]] = []
 
     def opened(self, session: str, address: str, port: int) -> None:
         self.opened_as.append(session)
 
     def refused(self, address: str, reason: str) -> None:
         self.refusals.append(reason)
+
+    def disagreed(self, address: str, banner: str, what: str, client: str, server: str) -> None:
+        self.disagreements.append((address, banner, what, client, server))
+
+    def learnt(self, session: str, address: str, host_keys: list[str]) -> None:
+        self.lessons.append((session, address, host_keys))
 
     def closed(self, session: str, address: str, seconds: float, reason: str) -> None:
         self.endings.append(reason)

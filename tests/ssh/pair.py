@@ -50,12 +50,13 @@ class Wire(StringTransport):
 
 
 class RawClient(SSHClientTransport):
-    """Does the key exchange and keeps every other message in ``got``."""
+    """Does the key exchange and keeps every other message in ``got``, but for announced host keys."""
 
     ourVersionString = b"SSH-2.0-OpenSSH_9.2p1 Debian-2"
 
     def __init__(self) -> None:
         self.got: list[tuple[int, bytes]] = []
+        self.announced: list[bytes] = []
         self.secure = 0
 
     def verifyHostKey(self, hostKey: bytes, fingerprint: str) -> Deferred[None]:
@@ -67,6 +68,8 @@ class RawClient(SSHClientTransport):
     def dispatchMessage(self, messageNum: int, payload: bytes) -> None:
         if 20 <= messageNum < 50:
             super().dispatchMessage(messageNum, payload)
+        elif messageNum == 80 and payload.startswith(string(b"hostkeys-00@openssh.com")):
+            self.announced.append(payload)
         else:
             self.got.append((messageNum, payload))
 
