@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import tracemalloc
 from collections.abc import Iterator
 from functools import cache
 
@@ -20,6 +22,7 @@ from conch_pipe.ssh.client_auth import Credentials
 from conch_pipe.ssh.client_limits import ClientLimits
 from conch_pipe.ssh.client_policy import Pinned
 from conch_pipe.ssh.fields import string, u32
+from conch_pipe.ssh.limits import Limits
 from conch_pipe.ssh.sftp_wire import Type
 from tests.conftest import CANARY
 from tests.ssh.client_pair import ClientPair, RawServer, Trusting
@@ -44,9 +47,9 @@ def fd(tmp_path) -> Iterator[int]:
     os.close(number)
 
 
-def with_our_server(**options) -> tuple[ClientPair, Door]:
+def with_our_server(server_limits: Limits | None = None, **options) -> tuple[ClientPair, Door]:
     """A session with this project's server."""
-    door = Door([host_key()], Clock())
+    door = Door([host_key()], Clock(), server_limits)
     server = door.factory.buildProtocol(IPv4Address("TCP", "192.0.2.7", 50000))
     return ClientPair(server, clock=door.clock, **options), door
 
@@ -297,6 +300,84 @@ def test_a_rekey_with_another_key_ends_the_session():
     leave(pair)
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [(ClientLimits(rekey_bytes=300_000), Limits(window=2**17)), (None, Limits(rekey_bytes=300_000, window=2**17))],
+    ids=["ours", "the server's"],
+)
+def test_a_file_arrives_over_many_rekeyings(fd, ours, theirs):
+    policy = Trusting()
+    pair, door = with_our_server(limits=ours, policy=policy, server_limits=theirs)
+    pair.pump()
+
+    put = Outcome(pair.session.sftp.put(fd, b"/in/a.csv"))
+    pair.pump()
+
+    assert put.value == len(CONTENT)
+    assert bytes(door.tree.opened[0].data) == CONTENT
+    assert pair.session.rekeyings >= 10
+    assert len(policy.asked) == 1
+    leave(pair)
+
+
+def test_keys_are_changed_after_an_hour():
+    pair, _ = with_our_server(limits=ClientLimits(rekey_s=60))
+    pair.pump()
+
+    pair.advance(61)
+
+    assert pair.session.rekeyings == 1
+    assert pair.session.error is None
+    leave(pair)
+
+
+def test_a_rekey_that_the_server_does_not_finish_ends_the_session(fd):
+    pair = ClientPair(RawServer(), limits=ClientLimits(rekey_s=60)).start_sftp()
+    pair.server.ssh_KEXINIT = lambda packet: None
+
+    pair.advance(61)
+    asked = Outcome(pair.session.sftp.put(fd, b"/a"))
+    assert pair.stream() == b"", "nothing but the key exchange goes out"
+    pair.advance(31)
+
+    assert isinstance(asked.error, errors.TooLate)
+    leave(pair)
+
+
+def test_cve_2025_8277_rekeyings_cost_no_memory():
+    pair = ClientPair(RawServer()).start_sftp()
+
+    def change_keys(times: int) -> int:
+        for _ in range(times):
+            pair.client.sendKexInit()
+            pair.pump()
+        gc.collect()
+        ours = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*/conch_pipe/ssh/*")])
+        return sum(one.size for one in ours.statistics("filename"))
+
+    tracemalloc.start()
+    try:
+        before = change_keys(20)
+        after = change_keys(100)
+    finally:
+        tracemalloc.stop()
+
+    assert pair.session.rekeyings == 120
+    assert after - before < 20_000
+    leave(pair)
+
+
+def test_a_server_that_changes_keys_all_the_time_is_left():
+    pair = ClientPair(RawServer()).start_sftp()
+    for _ in range(12):
+        if pair.session.error is None:
+            pair.server.sendKexInit()
+            pair.pump()
+
+    assert isinstance(pair.session.error, errors.ProtocolBroken)
+    leave(pair)
+
+
 # Each stage has its error.
 
 
@@ -530,6 +611,17 @@ def test_cve_2023_46445_nothing_comes_before_the_first_kexinit(number):
     failed(pair, errors.ProtocolBroken)
 
     assert PASSWORD not in pair.heard
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_cve_2023_48795_with_a_strict_server_not_even_ignore_comes_during_the_key_exchange(number):
+    pair, _ = with_our_server()
+    pair.server.dataReceived(pair.to_server.take())
+    before_keys = pair.to_client.take()
+
+    pair.client.dataReceived(before_keys + clear_packet(number, u32(0), string(b"")))
+
+    failed(pair, errors.ProtocolBroken)
 
 
 @pytest.mark.parametrize("length", [0, 1, 4, 11, 35_001, 2**18 + 1, 2**20 + 1, 2**31, 2**32 - 1])
