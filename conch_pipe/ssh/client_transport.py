@@ -6,9 +6,7 @@ the host key.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from struct import Struct
 from typing import Any, ClassVar, cast
 
 from twisted.conch.ssh.transport import (
@@ -20,8 +18,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from conch_pipe.ssh import client_pieces as pieces
 from conch_pipe.ssh.algorithms import Agreed, Algorithms, NothingInCommon, restricted, usable_with
-from conch_pipe.ssh.ciphers import SLACK
 from conch_pipe.ssh.client_auth import ClientAuth, Credentials, signature_algorithms
 from conch_pipe.ssh.client_connection import ClientConnection
 from conch_pipe.ssh.client_errors import (
@@ -42,7 +40,6 @@ from conch_pipe.ssh.kex import BadSignature, ClientExchange, Reply, Secret, Tran
 from conch_pipe.ssh.limits import Limits
 from conch_pipe.ssh.transport import (
     CALM,
-    CHANNEL_DATA,
     DEBUG,
     DISCONNECT,
     EXT_INFO,
@@ -68,11 +65,6 @@ _LAST_WORDS: dict[type[ClientError], int] = {
 }
 _FILE = 2**30  # bytes: the socket's buffer is the bound
 _SMALL = 16_384  # bytes of a WRITE that is rather copied than sent by itself
-_PACKET_HEAD = 5  # length and padding length
-_DATA = Struct(">BLL")  # number, channel, size
-_POOLED = 4
-
-_pool: list[memoryview] = []  # buffers for files, shared by all connections
 
 
 class ClientTransport(Transport):
@@ -355,54 +347,23 @@ class ClientTransport(Transport):
         return 0 if getattr(self.transport, "behind", False) else _FILE
 
     def send_file(self, number: int, head: bytes, fd: int, offset: int, size: int, packet: int) -> None:
-        """See ConnectionTransport. The file is read to where its bytes are encrypted and sent from."""
-        total = len(head) + size
-        outgoing = self.outgoing
-        sizes = [min(packet, total - at) for at in range(0, total, packet)]
-        room = outgoing.extent(_DATA.size + packet)
-        buffer = _take(room * len(sizes))
-        before = _PACKET_HEAD + _DATA.size
-        places = []  # in the buffer, of the data of each message
-        for index, piece in enumerate(sizes):
-            at = index * room
-            _DATA.pack_into(buffer, at + _PACKET_HEAD, CHANNEL_DATA, number, piece)
-            places.append(buffer[at + before : at + before + piece])
-        self._lay(head, places)
-        if os.preadv(fd, places, offset) != size:
-            raise EOFError
-        # Nothing goes wrong from here on: packets are numbered as they are sealed.
-        sealed = []
-        for index, piece in enumerate(sizes):
-            slot = buffer[index * room : (index + 1) * room]
-            sealed.append(slot[: outgoing.seal(slot, _DATA.size + piece)])
-        if self._turn and total <= _SMALL:
+        """See ConnectionTransport."""
+        buffer, sealed = pieces.of_file(self.outgoing, number, head, fd, offset, size, packet)
+        if self._turn and size <= _SMALL:
             # Goes with what else this turn brings, a CLOSE say: a call of the kernel costs as much as all the rest.
-            self._out += map(bytearray, sealed)
-            _give(buffer)
+            self._out += [bytearray(one) for one in sealed]
+            pieces.give_back(buffer)
             return
-        out, self._out = [*map(memoryview, self._out), *sealed], []
+        out, self._out = [*(memoryview(one) for one in self._out), *sealed], []
         push = getattr(self.transport, "push", None)
         if push is None or self.transport.behind:
             self.transport.write(b"".join(out))
-            _give(buffer)
+            pieces.give_back(buffer)
         elif push(out, lambda: self._pushed(buffer)):
-            _give(buffer)
-
-    @staticmethod
-    def _lay(head: bytes, places: list[memoryview]) -> None:
-        """Write ``head`` where the data begins, and leave in ``places`` what is behind it."""
-        while head:
-            first = places[0]
-            part = min(len(head), len(first))
-            first[:part] = head[:part]
-            head = head[part:]
-            if part == len(first):
-                del places[0]
-            else:
-                places[0] = first[part:]
+            pieces.give_back(buffer)
 
     def _pushed(self, buffer: memoryview) -> None:
-        _give(buffer)
+        pieces.give_back(buffer)
         if not self.gone and self.ending is None:
             self.connection.resume()
 
@@ -416,14 +377,3 @@ def _for_pins(offered: Algorithms, pinned: Any) -> Algorithms:
         kinds = [Reader(blob).string(64) for blob in pinned]
         raise NoAgreement("host key", offered.host_keys, kinds)
     return restricted(offered, usable)
-
-
-def _take(size: int) -> memoryview:
-    if _pool and len(_pool[-1]) >= size:
-        return _pool.pop()
-    return memoryview(bytearray(max(size, 2**18 + 2**14) + SLACK))
-
-
-def _give(buffer: memoryview) -> None:
-    if len(_pool) < _POOLED:
-        _pool.append(buffer)
