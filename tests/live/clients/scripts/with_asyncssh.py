@@ -7,6 +7,18 @@ import sys
 import asyncssh
 
 
+def terms() -> dict[str, object]:
+    """What the environment says of cipher, MAC and re-keying; nothing: asyncssh's defaults."""
+    told: dict[str, object] = {}
+    if os.environ.get("SFTP_CIPHER"):
+        told["encryption_algs"] = [os.environ["SFTP_CIPHER"]]
+    if os.environ.get("SFTP_MAC"):
+        told["mac_algs"] = [os.environ["SFTP_MAC"]]
+    if int(os.environ.get("SFTP_REKEY_BYTES") or 0):
+        told["rekey_bytes"] = int(os.environ["SFTP_REKEY_BYTES"])
+    return told
+
+
 async def main(verb: str, *arguments: str) -> None:
     async with (
         asyncssh.connect(
@@ -17,6 +29,7 @@ async def main(verb: str, *arguments: str) -> None:
             known_hosts=None,
             client_keys=None,
             config=None,
+            **terms(),
         ) as connection,
         connection.start_sftp_client() as sftp,
     ):
