@@ -66,11 +66,11 @@ class IUpload(Interface):
     size = Attribute("bytes: the highest offset written so far")
     lagging = Attribute("True while storage is behind: the door holds its window until ``caught_up`` fires")
 
-    def write(offset: int, data: bytes | memoryview) -> Deferred[None] | None:
-        """Store a chunk; chunks may come in any order and repeat.
+    def write(offset: int, *pieces: bytes | memoryview) -> Deferred[None] | None:
+        """Store a chunk, whole or in pieces that follow each other; chunks may come in any order and repeat.
 
         :param offset: position of the first byte, from 0 to 2**63-1.
-        :param data: a bytes-like object, 1 to 262,144 bytes; not kept after the call returns.
+        :param pieces: bytes-like objects, 1 to 1,000 of them; not kept after the call returns.
         :returns: None when done at once (the usual case), else a Deferred.
         :raises PipeError: TOO_LARGE, NO_SPACE, FAILED; the upload is poisoned then.
         """

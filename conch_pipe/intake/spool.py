@@ -16,7 +16,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -145,8 +145,8 @@ class Spool:
 
     # Writing, on the reactor's thread
 
-    def write(self, offset: int, data: Any) -> None:
-        """Store a chunk; chunks may come in any order and may repeat. Not after ``finish`` or ``drop``.
+    def write(self, offset: int, *pieces: Any) -> None:
+        """Store a chunk, or pieces that follow each other, in one call to the system. Not after ``finish`` or ``drop``.
 
         :raises PipeError: NO_SPACE, FAILED, or INVALID when the chunks are too scattered; the file is useless then.
         """
@@ -154,14 +154,14 @@ class Spool:
             raise self._failed
         if self._closed:
             raise PipeError(Code.CONFLICT, "the file is closed")
-        length = len(data)
+        length = sum(map(len, pieces))
         if not length:
             return
         end = offset + length
         first = not self.size
         try:
-            if self._content is None or not self._keep(offset, end, data):
-                self._to_file(offset, data)
+            if self._content is None or not self._keep(offset, end, pieces):
+                self._to_file(offset, pieces)
             self._extents.add(offset, end)
         except OSError as error:
             raise self._fail(refused_by_system(error)) from error
@@ -174,7 +174,7 @@ class Spool:
         if self._written >= self._wake_at:
             self._follow()
 
-    def _keep(self, offset: int, end: int, data: Any) -> bool:
+    def _keep(self, offset: int, end: int, pieces: Sequence[Any]) -> bool:
         """Store a chunk in memory, if the file stays small with it and there is room for it.
 
         :returns: False when there is not: then all is in the part file.
@@ -187,7 +187,7 @@ class Spool:
             return False
         if grown > 0:
             content.extend(bytes(grown))
-        content[offset:end] = data
+        content[offset:end] = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return True
 
     def to_disk(self) -> None:
@@ -202,7 +202,7 @@ class Spool:
             self._file = os.open(self.path, _NEW, 0o600)
             self._forget()
             if content:
-                self._to_file(0, content)
+                self._to_file(0, [content])
         except OSError as error:
             raise self._fail(refused_by_system(error)) from error
 
@@ -212,15 +212,17 @@ class Spool:
         if content:
             self._memory.give(len(content))
 
-    def _to_file(self, offset: int, data: Any) -> None:
+    def _to_file(self, offset: int, pieces: Sequence[Any]) -> None:
         assert self._file is not None
-        done = os.pwrite(self._file, data, offset)
-        rest = memoryview(data)
-        while done < len(data):  # the kernel took less than all (a full disk, a signal): go on until it says why
-            more = os.pwrite(self._file, rest[done:], offset + done)
-            if more == 0:
-                raise OSError(errno.EIO, "wrote nothing")
-            done += more
+        length = sum(map(len, pieces))
+        done = os.pwritev(self._file, pieces, offset)
+        if done < length:  # the kernel took less than all (a full disk, a signal): go on until it says why
+            rest = memoryview(b"".join(pieces))
+            while done < length:
+                more = os.pwrite(self._file, rest[done:], offset + done)
+                if more == 0:
+                    raise OSError(errno.EIO, "wrote nothing")
+                done += more
         if offset < self._hash_to:
             self._rehash = True
         self._written += done

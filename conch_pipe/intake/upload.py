@@ -121,14 +121,14 @@ class UploadInProgress:
 
     # Bytes come in
 
-    def write(self, offset: int, data: Any) -> None:
+    def write(self, offset: int, *pieces: Any) -> None:
         """See IUpload; always done at once."""
         if self._stage is not Stage.OPEN:
             raise self._out_of_turn()
-        if offset + len(data) > self._limit:
+        if offset + sum(map(len, pieces)) > self._limit:
             raise self._refuse(too_large(self._limit))
         try:
-            self._spool.write(offset, data)
+            self._spool.write(offset, *pieces)
         except PipeError as error:
             raise self._refuse(error) from error
 

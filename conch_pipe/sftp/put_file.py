@@ -49,21 +49,14 @@ class PutFile:
         if self._put.state is not State.WRITING:
             raise _dropped()
         try:
-            for number, piece in enumerate(pieces):
-                written = self._upload.write(offset, piece)
-                offset += len(piece)
-                if written is not None:
-                    return self._written(written, offset, b"".join(pieces[number + 1 :]))
+            written = self._upload.write(offset, *pieces)
         except PipeError as error:
             raise refusal(error) from error
-        return None
+        return written if written is None else self._written(written)
 
     @answered
-    async def _written(self, written: Deferred[None], offset: int, rest: bytes) -> None:
+    async def _written(self, written: Deferred[None]) -> None:
         await written
-        again = self._upload.write(offset, memoryview(rest)) if rest else None
-        if again is not None:
-            await again
 
     @answered
     async def sync(self) -> None:

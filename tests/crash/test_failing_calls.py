@@ -1,4 +1,4 @@
-"""The n-th fsync, fdatasync, pwrite64 or link of the running service fails: never OK after a failed step (I1, I26).
+"""The n-th fsync, fdatasync, pwrite or link of the running service fails: never OK after a failed step (I1, I26).
 
 strace fails the calls in the service's own threads; its log says which file was meant. ``PIPE_DOSE=10`` goes on to the
 12th call of each kind.
@@ -21,7 +21,8 @@ from tests.crash.installation import DOSE, LOST, Installation, shifts, wait_for
 
 pytestmark = pytest.mark.crash
 
-CALLS = {"fsync": ["EIO"], "fdatasync": ["EIO", "ENOSPC"], "pwrite64": ["EIO", "ENOSPC"], "link,linkat": ["EIO"]}
+WRITES = "pwrite64,pwritev,pwritev2"  # the catalog's, and the spool's
+CALLS = {"fsync": ["EIO"], "fdatasync": ["EIO", "ENOSPC"], WRITES: ["EIO", "ENOSPC"], "link,linkat": ["EIO"]}
 WHEN = [*map(str, range(1, 3 + (DOSE - 1))), "1+"]  # strace counts for each thread; 1+: from the first call on, all
 WAL = "catalog.sqlite-wal"
 OURS = ("/spool/", "/objects")  # what is put passes these; the catalog's files have a verdict of their own

@@ -277,7 +277,9 @@ def test_the_descriptor_is_not_closed_under_a_running_job(small_steps):
 
 def test_short_writes_are_completed(world, monkeypatch):
     real = os.pwrite
-    monkeypatch.setattr(os, "pwrite", lambda file, data, at: real(file, bytes(data)[: max(1, len(data) // 2)], at))
+    half = lambda file, data, at: real(file, bytes(data)[: max(1, len(data) // 2)], at)  # noqa: E731
+    monkeypatch.setattr(os, "pwrite", half)
+    monkeypatch.setattr(os, "pwritev", lambda file, pieces, at: half(file, b"".join(pieces), at))
 
     assert result(world.put(b"0123456789" * 10)).sha256 == hashlib.sha256(b"0123456789" * 10).hexdigest()
 
@@ -315,7 +317,7 @@ def test_no_step_may_fail_unseen(tmp_path, monkeypatch, code, persistent):
         number += 1
         world = World(tmp_path / f"spool{number}", limits=limits(lag_bytes=32, sync_bytes=16))
         with monkeypatch.context() as patch:
-            calls = Calls(patch, ["open", "pwrite", "pread", "preadv", "fdatasync", "close"], number, code, persistent)
+            calls = Calls(patch, ["open", "pwritev", "pread", "preadv", "fdatasync", "close"], number, code, persistent)
             refused = put_in_pieces(world)
         if number > len(calls.made):
             break
@@ -354,7 +356,7 @@ def put_in_pieces(world) -> PipeError | None:
 def test_the_first_failure_sticks(world, monkeypatch):
     upload = world.begin()
     with monkeypatch.context() as patch:
-        Calls(patch, ["pwrite"], 1, errno.ENOSPC)
+        Calls(patch, ["pwritev"], 1, errno.ENOSPC)
         with pytest.raises(PipeError):
             upload.write(0, b"id\n")
 

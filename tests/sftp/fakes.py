@@ -101,7 +101,8 @@ class MemoryUpload:
         self.abort(error.message)
         return self.poison
 
-    def write(self, offset: int, data: Any) -> Deferred[None] | None:
+    def write(self, offset: int, *pieces: Any) -> Deferred[None] | None:
+        data = b"".join(pieces)
         if self.poison is not None:
             raise self.poison
         end = offset + len(data)
