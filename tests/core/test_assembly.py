@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from conch_pipe import assembly, tap
+from conch_pipe import assembly, gateway, tap
 from conch_pipe.errors import Mistakes
 from conch_pipe.settings import Settings
 from conch_pipe.ssh.algorithms import SERVER
@@ -22,7 +22,7 @@ WHOLE = {"limits", "files"}
 
 def test_no_setting_is_without_effect():
     """A setting that nothing reads is a promise nobody keeps."""
-    text = Path(assembly.__file__).read_text() + Path(tap.__file__).read_text()
+    text = "".join(Path(module.__file__).read_text() for module in (assembly, gateway, tap))
     text = text.replace("uploads = settings.uploads", "").replace("uploads.", "settings.uploads.")
     unread = [
         f"{section}.{name}"
