@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
-from conch_pipe.ssh.algorithms import CLIENT, Algorithms
+from conch_pipe.ssh.algorithms import CLIENT, Agreed, Algorithms
 from conch_pipe.ssh.client_auth import Credentials
 from conch_pipe.ssh.client_errors import (
     ClientError,
@@ -45,6 +45,11 @@ class ClientSession:
         self.host_key: bytes = transport.host_key or b""
         self.server_version = transport.server_version
         self.ended = transport.ended
+
+    @property
+    def agreed(self) -> Agreed | None:
+        """The algorithms in use."""
+        return self._transport.agreed
 
     @property
     def rekeyings(self) -> int:

@@ -94,6 +94,7 @@ class ClientTransport(Transport):
         self.connection = ClientConnection(clock, limits)
         self.ready = self.connection.ready
         self.ended: Deferred[None] = Deferred()
+        self._asked: Deferred[Any] | None = None  # the policy
         self._lines = 0  # before the version
         self._early = 0  # key exchanges
 
@@ -111,6 +112,8 @@ class ClientTransport(Transport):
     def connectionLost(self, reason: Failure | None = None) -> None:
         """The end."""
         self._note(self._lost())
+        if self._asked is not None:
+            self._asked.cancel()
         super().connectionLost(reason)
         self.ended.callback(None)
 
@@ -246,8 +249,8 @@ class ClientTransport(Transport):
         if self.host_key is None:
             self.stage = "host key"
             self.pause("host key")
-            asked = maybeDeferred(self._policy.verify, reply.host_key, self.agreed.host_key)
-            asked.addCallbacks(self._judged, self._not_judged, callbackArgs=(reply,))
+            self._asked = maybeDeferred(self._policy.verify, reply.host_key, self.agreed.host_key)
+            self._asked.addCallbacks(self._judged, self._not_judged, callbackArgs=(reply,))
         elif self.host_key == reply.host_key:
             self.new_keys(reply.secret)
         else:

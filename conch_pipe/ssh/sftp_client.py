@@ -47,6 +47,10 @@ class SFTPClient(SFTPRequests):
         """Close a file or folder."""
         return self._ask(Type.CLOSE, string(handle), replies.done)
 
+    def read(self, handle: bytes, offset: int, size: int) -> Deferred[bytes]:
+        """Bytes of an open file: at most ``size``, none at its end. Servers give 32 KiB or more at a time."""
+        return self._ask(Type.READ, string(handle) + u64(offset) + u32(size), replies.data(size))
+
     def write(self, handle: bytes, fd: int, size: int, start: int = 0) -> Deferred[int]:
         """Send ``size`` bytes of a local file from ``start`` on to the same place of an open remote file.
 

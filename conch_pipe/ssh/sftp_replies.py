@@ -69,6 +69,25 @@ def handle(kind: int, reader: Reader, limits: ClientLimits) -> bytes:
     return value
 
 
+def data(size: int) -> Parse:
+    """DATA of at most ``size`` bytes, as was asked for; the empty bytes at the end of the file."""
+
+    def parse(kind: int, reader: Reader, limits: ClientLimits) -> bytes:
+        try:
+            _want(kind, Type.DATA, reader)
+        except SFTPError as error:
+            if error.code == Status.EOF:
+                return b""
+            raise
+        found = reader.string(size)
+        reader.end()
+        if not found:
+            raise Malformed("a DATA reply without data")
+        return found
+
+    return parse
+
+
 def attributes(kind: int, reader: Reader, limits: ClientLimits) -> dict[str, Any]:
     """ATTRS."""
     _want(kind, Type.ATTRS, reader)

@@ -109,6 +109,8 @@ def test_the_session_tells_whom_it_talks_to():
     assert pair.session.host_key == host_key().public().blob()
     assert pair.session.server_version.startswith("SSH-2.0-")
     assert pair.session.error is None
+    assert pair.session.agreed is not None
+    assert pair.session.agreed.host_key == b"ssh-ed25519"
     leave(pair)
 
 
@@ -179,12 +181,14 @@ def test_cve_2025_26465_whatever_is_not_true_refuses_the_host_key(answer, later)
 
 
 def test_cve_2025_26465_a_policy_that_never_answers_refuses_the_host_key():
-    pair = ClientPair(RawServer(), policy=Trusting(Deferred()))
+    asked: Deferred[bool] = Deferred()
+    pair = ClientPair(RawServer(), policy=Trusting(asked))
 
     pair.advance(11)
 
     assert failed(pair, errors.TooLate).stage == "host key"
     assert pair.server.got == []
+    assert asked.called, "the policy learns that nobody waits any more"
 
 
 def test_the_policy_is_asked_for_the_key_and_its_algorithm():

@@ -162,6 +162,35 @@ def test_check_file_gives_the_hash_in_both_known_shapes():
         assert asked.value == (b"sha256", b"\1" * 32)
 
 
+def test_a_file_is_read_in_the_pieces_the_server_gives():
+    peer = ByHand()
+    asked = [Outcome(peer.client.read(b"h", 7 * number, 7)) for number in range(3)]
+
+    peer.hear(reply(Type.DATA, 1, string(b"content")), reply(Type.DATA, 2, string(b"s")), status(3, 1))
+
+    assert [one.value for one in asked] == [b"content", b"s", b""]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        reply(Type.DATA, 1, string(b"more than asked for")),
+        reply(Type.DATA, 1, string(b"")),
+        reply(Type.DATA, 1, u32(2**32 - 1)),
+        reply(Type.DATA, 1, string(b"x"), b"x"),
+        status(1),
+    ],
+    ids=["more", "nothing", "a length alone", "bytes behind", "OK"],
+)
+def test_data_that_was_not_asked_for_ends_the_session(said):
+    peer = ByHand()
+    asked = Outcome(peer.client.read(b"h", 0, 7))
+
+    peer.hear(said)
+
+    assert isinstance(asked.error, ProtocolBroken)
+
+
 # The window, the file and the pipeline.
 
 
