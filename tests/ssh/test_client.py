@@ -597,6 +597,48 @@ def test_a_cancelled_connect_closes_the_connection_in_every_stage(stage, seconds
     assert pair.to_server.aborted or pair.to_server.disconnecting
 
 
+def test_a_connection_cut_after_any_byte_ends_everything_once_with_nothing_left(tmp_path):
+    (tmp_path / "small").write_bytes(b"x" * 3_000)
+    local = os.open(tmp_path / "small", os.O_RDONLY)
+    whole, bytes_down = put_and_cut(local, None)
+    assert (whole.value, whole.error) == (3_000, None)
+
+    for cut_at in range(0, bytes_down, 7):
+        outcome, _ = put_and_cut(local, cut_at)
+        assert isinstance(outcome.error, errors.ClientError), (cut_at, outcome.error)
+    os.close(local)
+
+
+def put_and_cut(local: int, cut_at: int | None) -> tuple[Outcome, int]:
+    """Connect and put; after so many bytes from the server the connection is lost.
+
+    :returns: how the last of the two ended, and how many bytes came.
+    """
+    pair, door = with_our_server()
+    last, came = pair.outcome, 0
+    while True:
+        upstream = pair.to_server.take()
+        if upstream:
+            pair.server.dataReceived(upstream)
+        downstream = pair.to_client.take()
+        if cut_at is not None and came + len(downstream) >= cut_at:
+            pair.client.dataReceived(downstream[: cut_at - came])
+            break
+        came += len(downstream)
+        if downstream:
+            pair.client.dataReceived(downstream)
+        if last is pair.outcome and last.fired:
+            last = Outcome(pair.session.sftp.put(local, b"/in/a.csv"))
+        elif not upstream and not downstream:
+            break
+    pair.cut()
+    assert (pair.outcome.fired, last.fired) == (1, 1)
+    assert pair.clock.getDelayedCalls() == []
+    files = [file for avatar in door.realm.avatars for tree in avatar.trees for file in tree.opened]
+    assert all(file.fate != "open" for file in files)
+    return last, came
+
+
 # Servers that break the protocol.
 
 
