@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from conch_pipe.catalog import versions
 from conch_pipe.catalog.engine import doubt, explain, explain_commit, make_engine
+from conch_pipe.catalog.prepared import tell
 from conch_pipe.errors import Code, PipeError
 
 P = ParamSpec("P")
@@ -63,15 +64,16 @@ def _first(transaction: RootTransaction, call: Callable[[Connection], T]) -> T:
 
 def _in_savepoint(connection: Connection, call: Callable[[Connection], T]) -> T:
     try:
-        savepoint = connection.begin_nested()
+        tell(connection, "SAVEPOINT work")
     except DBAPIError as error:
         raise _Broken from error
     try:
         result = call(connection)
-        savepoint.commit()
+        tell(connection, "RELEASE SAVEPOINT work")
     except BaseException as error:
         try:
-            savepoint.rollback()
+            tell(connection, "ROLLBACK TO SAVEPOINT work")
+            tell(connection, "RELEASE SAVEPOINT work")
         except DBAPIError as gone:
             raise _Broken from (error if isinstance(error, DBAPIError) else gone)
         if isinstance(error, DBAPIError):

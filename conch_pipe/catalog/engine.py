@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from conch_pipe.catalog.prepared import tell
 from conch_pipe.errors import Code, PipeError
 
 
@@ -42,7 +43,7 @@ def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
     if options.get("doubtful"):
         _settle_log(connection)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes", False) else "BEGIN")
+    tell(connection, "BEGIN IMMEDIATE" if options.get("writes", False) else "BEGIN")
 
 
 def doubt(engine: Engine) -> None:

@@ -42,6 +42,20 @@ class Prepared:
             cursor.close()
 
 
+def tell(connection: Connection, text: str) -> None:
+    """Run a statement that has no values and gives no rows. :raises DBAPIError: as ``exec_driver_sql`` does."""
+    cursor = connection.connection.cursor()
+    error_class: Any = connection.dialect.loaded_dbapi.Error
+    try:
+        cursor.execute(text)
+    except error_class as error:
+        raise DBAPIError.instance(
+            text, None, error, error_class, hide_parameters=True, dialect=connection.dialect
+        ) from error
+    finally:
+        cursor.close()
+
+
 class _Compiled:
     """A statement's text for one dialect, with what converts its values."""
 
