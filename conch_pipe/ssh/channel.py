@@ -88,10 +88,15 @@ class PutChannel(SSHChannel):
             raise Malformed("data on a channel before its subsystem")
 
     def turnEnded(self) -> None:
-        """No more data is there now."""
+        """No more data is there now; :meth:`go_on` follows."""
         if self.server is not None:
             self.server.turnEnded()
         self.release()
+
+    def go_on(self) -> None:
+        """What waited for earlier replies to go may be looked at now."""
+        if self.server is not None:
+            self.server.go_on()
 
     def extReceived(self, dataType: int, data: bytes) -> None:
         """A client has no stderr; ignored."""
@@ -159,6 +164,10 @@ class PutChannel(SSHChannel):
             self._status = status
             self._stop_timer()
             self._flush()
+
+    def crowded(self) -> bool:
+        """Earlier replies have not gone yet; :meth:`go_on` will come."""
+        return self.conn.transport.crowded()
 
     def drop(self, reason: str) -> None:
         """Cut the connection."""

@@ -84,6 +84,8 @@ class PutConnection(conch.SSHConnection):
         fed, self._fed = self._fed, []
         for channel in fed:
             channel.turnEnded()
+        for channel in list(self.channels.values()):
+            channel.go_on()
 
     @property
     def open_files(self) -> int:

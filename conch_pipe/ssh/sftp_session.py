@@ -51,6 +51,9 @@ class Pipe(Protocol):
     def drop(self, reason: str) -> None:
         """Cut the whole connection without a word."""
 
+    def crowded(self) -> bool:
+        """So much has been sent that nothing more should be answered now; ``go_on`` will be called then."""
+
     def release(self) -> None:
         """``holding`` may have become False."""
 
@@ -135,6 +138,11 @@ class SFTPSession:
         self._flush()
         self._end_if_done()
 
+    def go_on(self) -> None:
+        """Replies have gone: requests that waited for that are looked at."""
+        if self._stream.stopped:
+            self._go_on()
+
     def eofReceived(self) -> None:
         """The client sends nothing more; what it asked for is finished first, then the channel ends."""
         self._eof = True
@@ -160,7 +168,7 @@ class SFTPSession:
             self._held = True
         elif self._unfinished <= self._limits.unfinished // 2:
             self._held = False
-        return self._held or self._lagging > 0 or self._outstanding >= self._limits.outstanding
+        return self._held or self._lagging > 0 or self._full or self._stream.stopped
 
     @property
     def working(self) -> bool:
@@ -203,7 +211,11 @@ class SFTPSession:
         else:
             if reply is not None:
                 self._send(reply)
-        self._stream.stopped = self._outstanding >= self._limits.outstanding or self._over is not None
+        self._stream.stopped = self._full or self._over is not None or self._pipe.crowded()
+
+    @property
+    def _full(self) -> bool:
+        return self._outstanding >= self._limits.outstanding
 
     def _end_if_done(self) -> None:
         if self._eof and self._over is None and not self._outstanding and not self._stream.ready:
@@ -284,7 +296,7 @@ class SFTPSession:
         """Something is done: more may be looked at, and let in."""
         if self._turn or self._over is not None:
             return
-        if self._stream.stopped and self._outstanding < self._limits.outstanding:
+        if self._stream.stopped and not self._full and not self._pipe.crowded():
             self._stream.stopped = False
             self._turn = True
             try:

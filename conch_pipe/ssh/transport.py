@@ -40,6 +40,7 @@ USERAUTH_REQUEST, CHANNEL_DATA = 50, 94
 STRICT_CLIENT, STRICT_SERVER = b"kex-strict-c-v00@openssh.com", b"kex-strict-s-v00@openssh.com"
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)  # Linux
 _MOST_PACKETS = 2**31  # under one key, RFC 4344 section 3.1
+_CROWD = 65_536  # bytes of replies of one turn; Twisted asks producers to pause at as many
 
 CALM = frozenset((DISCONNECT, IGNORE, UNIMPLEMENTED, DEBUG))
 KEX = frozenset(range(KEX_FIRST, KEX_LAST + 1))
@@ -101,6 +102,7 @@ class Transport(transport.SSHTransportBase):
         self._ext_infos = 0
         self._turn = False  # packets are being dealt with: what is sent is collected
         self._out: list[bytearray] = []
+        self._collected = 0  # bytes of them
         self._pauses: set[str] = set()
         self._timers: dict[str, IDelayedCall] = {}
         self._socket: Any = None  # the socket, where there is one
@@ -230,9 +232,13 @@ class Transport(transport.SSHTransportBase):
             left -= 1
             if not left:
                 # Thousands of tiny packets fit into one read: let others have their turn.
-                self.pause("turn")
-                self._timers["turn"] = self.clock.callLater(0, self._next_turn)
+                self._turn_soon()
                 return
+
+    def _turn_soon(self) -> None:
+        if "turn" not in self._timers:
+            self.pause("turn")
+            self._timers["turn"] = self.clock.callLater(0, self._next_turn)
 
     def _next_turn(self) -> None:
         del self._timers["turn"]
@@ -335,16 +341,31 @@ class Transport(transport.SSHTransportBase):
                 return
             self._queue.append((messageType, payload))
             return
-        self._out.append(self.outgoing.packet(bytes((messageType,)) + payload))
+        packet = self.outgoing.packet(bytes((messageType,)) + payload)
+        self._out.append(packet)
+        self._collected += len(packet)
         if not self._turn:
             self.flush()
 
     def flush(self) -> None:
         """Hand what was collected to the connection."""
         if self._out:
-            out, self._out = self._out, []
+            out, self._out, self._collected = self._out, [], 0
             if not self.gone:
                 self.transport.write(b"".join(out))
+
+    def crowded(self) -> bool:
+        """Whether a service should answer nothing more for now: what was sent must go first. Another turn will come.
+
+        Without it one packet of requests whose replies are large (OPENDIR, READDIR, CLOSE: 50 bytes for 32 KB) made
+        20 MB of them.
+        """
+        if "peer" in self._pauses:
+            return True
+        if self._collected < _CROWD:
+            return False
+        self._turn_soon()
+        return True
 
     def sendUnimplemented(self) -> None:
         """For the packet just read."""

@@ -35,12 +35,22 @@ class StrictClient(RawClient):
 
 
 class Unread(Wire):
-    """A socket whose peer reads nothing: as Twisted's does, it pauses its producer when 64 KiB wait."""
+    """A socket whose peer reads when told: as Twisted's does, it pauses its producer when 64 KiB wait."""
+
+    paused = False
 
     def write(self, data: bytes) -> None:
         super().write(data)
-        if self.reading and self.producer is not None and self.io.tell() > 2**16:
+        if not self.paused and self.producer is not None and self.io.tell() > 2**16:
+            self.paused = True
             self.producer.pauseProducing()
+
+    def take(self) -> bytes:
+        data = super().take()
+        if self.paused:
+            self.paused = False
+            self.producer.resumeProducing()
+        return data
 
 
 class Hostile(Pair):

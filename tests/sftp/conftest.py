@@ -58,6 +58,9 @@ class Pair:
 
     def release(self) -> None: ...
 
+    def crowded(self) -> bool:
+        return False
+
     # What a test does.
 
     def flush(self) -> None:

@@ -113,8 +113,14 @@ class Pair:
                 self.client.dataReceived(downstream)
             if self.to_client.disconnecting and not downstream and not self.over:
                 self.cut(ConnectionDone())
-            if not upstream and not downstream:
+            if not upstream and not downstream and not self.next_turn():
                 return self
+
+    def next_turn(self) -> bool:
+        """Let pass what waits for the reactor's next turn only; whether anything did."""
+        due = [call for call in self.clock.getDelayedCalls() if call.getTime() <= self.clock.seconds()]
+        self.clock.advance(0)
+        return bool(due)
 
     def cut(self, reason: BaseException | None = None) -> None:
         """The server's side learns that the connection is gone."""

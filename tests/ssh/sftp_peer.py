@@ -156,6 +156,9 @@ class WithServer:
     def drop(self, reason: str) -> None:
         raise AssertionError(reason)
 
+    def crowded(self) -> bool:
+        return False
+
     def release(self) -> None:
         pass
 

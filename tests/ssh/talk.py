@@ -100,6 +100,9 @@ class MemoryPipe:
     def drop(self, reason: str) -> None:
         self.dropped = reason
 
+    def crowded(self) -> bool:
+        return False
+
     def release(self) -> None:
         pass
 

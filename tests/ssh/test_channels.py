@@ -9,8 +9,9 @@ from conch_pipe.ssh.fields import Reader, string, u32
 from conch_pipe.ssh.limits import Limits
 from conch_pipe.ssh.sftp_session import EXTENSIONS
 from conch_pipe.ssh.sftp_wire import Type, version
+from tests.fuzz.peer import Hostile
 from tests.ssh.pair import Pair, numbers, words
-from tests.ssh.talk import ask, closing, opening, writing
+from tests.ssh.talk import ask, closing, opening, replies, writing
 
 ENDING = [98, 96, 97]  # exit-status, EOF, CLOSE
 
@@ -466,3 +467,65 @@ class Clocks(SynchronousTestCase):
 
         self.assertTrue(pair.door.tree.opened[0].fate.startswith("aborted"))
         self.assertFalse(pair.over)
+
+
+class Crowds(SynchronousTestCase):
+    """Requests of a few bytes whose replies are large."""
+
+    def listings(self, count: int) -> bytes:
+        """So many times OPENDIR, READDIR, CLOSE: 50 bytes for 32 KB."""
+        handles = (u32(number) for number in range(1, count + 1))
+        return b"".join(
+            ask(Type.OPENDIR, 1, string(b"/in"))
+            + ask(Type.READDIR, 2, string(handle))
+            + ask(Type.CLOSE, 3, string(handle))
+            for handle in handles
+        )
+
+    def test_replies_that_nobody_reads_are_bounded_and_all_come_later(self) -> None:
+        """One packet of 32 KB made 20 MB of replies."""
+        pair = Hostile()
+        pair.start_sftp()
+        pair.door.tree.rows = 500
+        pair.flood(b"\2" + string(b""), 1)
+
+        pair.flood(b"\x5e" + u32(0) + string(self.listings(300)), 1)
+        self.assertLess(pair.unread, 300_000)
+        pair.next_turn()
+        self.assertLess(pair.unread, 300_000)
+
+        answered = []
+        for _ in range(1000):
+            pair.client.dataReceived(pair.to_client.take())
+            answered += [Reader(payload[4:]).string() for number, payload in pair.got() if number == 94]
+            self.assertLess(pair.unread, 300_000)
+            if not pair.next_turn() and not pair.unread:
+                break
+        self.assertEqual([reply.request for reply in replies(b"".join(answered))], [1, 2, 3] * 300)
+        self.assertTrue(pair.answers())
+
+    def test_the_window_stays_shut_while_replies_wait(self) -> None:
+        pair = Hostile()
+        pair.start_sftp()
+        pair.door.tree.rows = 500
+        taken = 0
+        while pair.to_client.reading:
+            taken += pair.flood(b"\x5e" + u32(0) + string(self.listings(500)), 1)
+
+        pair.advance(30)
+
+        self.assertLess(taken, 4)
+        self.assertLess(pair.unread, 300_000)
+        self.assertNotIn(93, numbers(pair.got()))
+
+    def test_the_end_of_the_channel_waits_for_them(self) -> None:
+        pair = Pair().start_sftp()
+        pair.door.tree.rows = 500
+        pair.got()
+        pair.client.sendPacket(94, u32(0) + string(self.listings(300)))
+
+        answer = pair.send(96, u32(0))
+
+        stream = b"".join(Reader(payload[4:]).string() for number, payload in answer if number == 94)
+        self.assertEqual(len(replies(stream)), 900)
+        self.assertEqual(numbers(answer)[-3:], ENDING)

@@ -189,6 +189,9 @@ class Channel:
 
     def release(self) -> None: ...
 
+    def crowded(self) -> bool:
+        return False
+
     def cut(self) -> None:
         self.server.connectionLost("the connection was lost")
         self._logout()

@@ -66,8 +66,10 @@ def one(data: bytes) -> None:
         answered = Counter(reply.request for reply in talk.new())
         if stream.startswith(INIT):
             asked = _asked(stream)
-            assert answered <= asked, "a reply to no request"
-            assert answered == asked or talk.pipe.status == 11, "not one reply to each request"
+            # A WRITE is answered when its data is there, also when its packet goes on.
+            early = answered - asked
+            assert not early or (early.total() == 1 and stream.rfind(b"\6" + next(iter(early)).to_bytes(4, "big")) > 0)
+            assert asked <= answered or talk.pipe.status == 11, "not one reply to each request"
         assert talk.pipe.dropped is None
         assert sum(talk.pipe.sizes) < 20 * len(stream) + 1_000 + 40 * len(talk.tree.calls)
         talk.server.connectionLost("cut")
