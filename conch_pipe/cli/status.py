@@ -73,11 +73,20 @@ def status(session: Session, wait_s: float | None) -> None:
                 for kind, one in queue.items()
             ),
             ("disk", f"{disk.free >> 20} MiB free of {disk.total >> 20}; uploads are refused below {disk.least >> 20}"),
-            *((found.more if found else {}).items()),
+            *((name, _said(value)) for name, value in (found.more if found else {}).items()),
         ]
     )
     if disk.free < disk.least:
         session.out.say(f"uploads are refused: less than {disk.least >> 20} MiB are free")
+
+
+def _said(value: object) -> object:
+    """What the service tells of itself, for people: its door processes are a list of objects."""
+    if not isinstance(value, list):
+        return value
+    return "; ".join(
+        f"{door['pid']} {door['stage']}, {door['sessions']} sessions, {door['uploads']} uploads" for door in value
+    )
 
 
 @click.command(cls=Command)

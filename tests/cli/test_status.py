@@ -45,6 +45,14 @@ def test_status_tells_process_and_port(installed, running):
     assert "running on port 2022, process 4711 since 2026-11-21 12:00:00 UTC" in installed.run("status").out
 
 
+def test_status_tells_of_each_door_process(installed, running):
+    doors = [{"pid": 4712 + number, "stage": "ready", "sessions": number, "uploads": 0} for number in (0, 1)]
+    running.announce(pid=4711, ssh_port=2022, sessions=1, doors=doors)
+
+    assert installed.json("status")["doors"] == doors
+    assert "4712 ready, 0 sessions, 0 uploads; 4713 ready, 1 sessions, 0 uploads" in installed.run("status").out
+
+
 def test_a_note_without_its_lock_is_a_dead_service(installed, running):
     note = (installed.state / "run" / "service.json").read_text()
     running.leave()

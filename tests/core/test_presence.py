@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.presence import Presence
@@ -48,3 +52,42 @@ def test_leaving_lets_the_next_one_in(tmp_path):
     second = Presence(tmp_path)
     second.hold()
     second.leave()
+
+
+def test_a_start_waits_for_the_door_processes_of_a_killed_one(tmp_path):
+    """Each holds the lock through a descriptor it inherited: else its living uploads would be taken for dead."""
+    killed, clock = Presence(tmp_path), Clock()
+    killed.hold()
+    inherited = os.dup(alone(killed, clock).result)
+    killed.leave()
+    fresh = Presence(tmp_path)
+    fresh.hold()
+
+    waiting = alone(fresh, clock)
+    clock.pump([0.1] * 20)
+    assert not waiting.called
+    os.close(inherited)
+    clock.advance(0.1)
+
+    assert waiting.called
+    fresh.leave()
+
+
+def test_door_processes_that_do_not_end_stop_the_start(tmp_path):
+    killed, fresh, clock = Presence(tmp_path), Presence(tmp_path), Clock()
+    killed.hold()
+    alone(killed, clock)
+    failed: list[Failure] = []
+    (tmp_path / "run" / "lock").unlink()
+    fresh.hold()
+
+    alone(fresh, clock).addErrback(failed.append)
+    clock.pump([0.1] * 60)
+
+    assert failed[0].value.code is Code.CONFLICT
+    for presence in (killed, fresh):
+        presence.leave()
+
+
+def alone(presence: Presence, clock: Clock) -> Deferred[int]:
+    return Deferred.fromCoroutine(presence.alone(clock, 5))
