@@ -21,7 +21,7 @@ LABELS = {
     "C5b": "the record is inserted, the job not yet",
     "C5c": "record and job are inserted, COMMIT not yet sent",
     "C6": "COMMIT returned",
-    "C7": "the reply to CLOSE is queued",
+    "C7": "the reply to CLOSE is queued, or sent",
     "P1": "the job is leased",
     "P2": "the raw copy was opened by the worker",
     "P4": "the worker has written its Parquet",

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.crash
 RECOVERY = {"S1", "S2"}
 # In a worker process: the service lives and does that file's work again.
 IN_WORKERS = {"P5", "P6", "P7", "P8"}
-COMMITTED = {"C6", "C7"}  # recorded, and the client does not know
+COMMITTED = {"C6", "C7"}  # recorded, and the client does not know, or just so
 # Small files have no part file: they are recorded with their bytes, and the raw copy is made by their job.
 ON_DISK = {"spool.small_bytes": 0}
 FILES = {f"{name}.csv": shifts(name) for name in ("one", "two", "three")}
@@ -57,7 +57,8 @@ def killed_at(label: str, number: int, small: bool, installation: Installation) 
     before = {record.id for record in installation.records()}
     if label not in LATER[small]:
         *earlier, hit = list(FILES)[:number]
-        assert installation.clients.acknowledged == set(earlier)
+        # The reply may have left with the last packet before the kill, or not.
+        assert installation.clients.acknowledged - ({hit} if label == "C7" else set()) == set(earlier)
         known = [*earlier, hit] if label in COMMITTED else earlier
         assert [record.name for record in installation.records()] == known
 
