@@ -366,7 +366,7 @@ class UploadInProgress:
             if not outer.called:
                 outer.callback(cast(T, result))
                 if self._stage is Stage.COMMITTED:
-                    crashpoint("C7")  # the door has had its answer and queued OK; no byte of it is sent yet
+                    crashpoint("C7")  # the door has had its answer: OK is queued, or sent
             elif isinstance(result, Failure) and not result.check(PipeError):
                 _log.failure("upload {upload_id} went wrong", result, upload_id=str(self.id))
 
