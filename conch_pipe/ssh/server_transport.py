@@ -84,6 +84,9 @@ class PutTransport(Transport):
         """The end: files are aborted, the avatar logged out, the factory told."""
         if self.ending is None:
             self.ending = "the client closed the connection"
+            if self.agreed is not None and self.peer.security is None and self.step == "newkeys":
+                # So leaves OpenSSH when it knows another one; ssh-keyscan as well.
+                self.ending += f" when it saw host key {self._signers[self.agreed.host_key].fingerprint}"
         if self.trusted and self.agreed is not None:
             self._log.debug(
                 "{session} used {cipher} with {mac}: new keys {rekeyings} times, {asked} of them at the client's wish",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
@@ -16,8 +18,10 @@ from conch_pipe.formats import limits as formats
 from conch_pipe.intake import admission
 from conch_pipe.intake.temporary_names import TemporaryNames
 from conch_pipe.settings import Settings, Ssh, find, load, local_path, origins, reference, short_file
+from conch_pipe.settings.values import Preset
 from conch_pipe.sftp.service import Rules
 from conch_pipe.ssh import limits as ssh
+from conch_pipe.ssh.algorithms import SERVER
 from tests.conftest import CANARY
 
 ETC = Path(__file__).parents[2] / "etc" / "pipe-sftp.toml"
@@ -117,6 +121,49 @@ def test_an_empty_file_gives_the_defaults(write):
     assert settings.ssh.port == 2222
     assert settings.uploads.max_bytes == 104_857_600
     assert settings.uploads.same_bytes_within_s == 86_400
+
+
+def test_the_presets_are_those_of_the_ssh_server():
+    assert get_args(Preset) == tuple(SERVER)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[ssh]\nalgorithms_from = {"192.0.2.10" = "legacy-2026", "192.0.2.0/24" = "strict-2026"}\n',
+        '[ssh.algorithms_from]\n"192.0.2.10" = "legacy-2026"\n"192.0.2.0/24" = "strict-2026"\n',
+        "192.0.2.10=legacy-2026, 192.0.2.0/24 = strict-2026",
+        '{"192.0.2.10": "legacy-2026", "192.0.2.0/24": "strict-2026"}',
+    ],
+)
+def test_presets_for_single_networks_keep_their_order_wherever_they_are_written(text, write, monkeypatch):
+    """The first one that fits decides; a process that takes connections gets them as JSON."""
+    if not text.startswith("[ssh"):
+        monkeypatch.setenv("PIPE_SFTP_SSH__ALGORITHMS_FROM", text)
+        text = ""
+
+    settings = load(write(text), places=False)
+
+    handed_over = Settings.model_validate(json.loads(json.dumps(settings.model_dump(mode="json"))))
+    for one in (settings, handed_over):
+        assert list(one.ssh.algorithms_from.items()) == [("192.0.2.10", "legacy-2026"), ("192.0.2.0/24", "strict-2026")]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('algorithms = "legacy"', 'must be "default-2026", "strict-2026" or "legacy-2026", not \'legacy\''),
+        ('algorithms_from = {"192.0.2.10" = "old"}', 'must be "default-2026", "strict-2026" or "legacy-2026"'),
+        ('algorithms_from = {"partner" = "legacy-2026"}', "an address or a network is needed, like 10.0.0.0/8"),
+        ('algorithms_from = ["192.0.2.10"]', 'needed, like {"192.0.2.10" = "legacy-2026"}, not'),
+        ('algorithms_from = "192.0.2.10"', 'needed, like {"192.0.2.10" = "legacy-2026"}, not'),
+        ('[ssh.algorithms_from]\n"192.0.2.10" = "old"', "line 2: ssh.algorithms_from: must be"),
+    ],
+)
+def test_presets_that_are_none_are_refused(text, told, write):
+    (mistake,) = mistakes(write(f"[ssh]\n{text}\n"), places=False)
+
+    assert told in mistake
 
 
 def test_settings_cannot_be_changed(write):
