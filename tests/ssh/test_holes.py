@@ -12,13 +12,14 @@ import pytest
 
 from conch_pipe.ssh.fields import string, u32
 from conch_pipe.ssh.limits import Limits
+from conch_pipe.ssh.sftp_wire import Type
 from tests.fuzz.messages import payload
 from tests.fuzz.meters import Lines, peak
 from tests.fuzz.peer import FILE, STATES, Hostile
 from tests.ssh.evidence import ROOT, missing
 from tests.ssh.memory import Door
 from tests.ssh.pair import host_key
-from tests.ssh.talk import opening, writing
+from tests.ssh.talk import ask, opening, writing
 
 _CHANNELS = "tests/ssh/test_channels.py::"
 _CUTS = "tests/wire/test_every_cut.py::"
@@ -152,7 +153,12 @@ HOLES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "C19": (
         "no key exchange of our own; packet 2**32 raises",
-        (_TRANSPORT + "AfterLogin::test_sequence_numbers_wrap",),
+        (
+            _TRANSPORT + "AfterLogin::test_sequence_numbers_wrap",
+            _HERE + "test_new_keys_are_asked_for_after_so_many_bytes_and_after_so_long",
+            _HERE + "test_a_client_that_does_not_answer_our_key_exchange_is_cut",
+            "tests/live/test_rekeying.py::test_every_client_gives_new_keys_when_we_ask",
+        ),
     ),
     "C20": (
         "malformed packets raise out of dataReceived",
@@ -226,6 +232,10 @@ HOLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "K1": (
         "a key exchange of the peer's in the middle of a transfer must harm nothing",
         (_TRANSPORT + "AfterLogin::test_a_rekey_by_the_client_keeps_the_session",),
+    ),
+    "K2": (
+        "the client asks for the login again after each key exchange, and drops its session when the server says yes",
+        ("tests/ssh/test_client.py::test_a_rekey_asks_nobody_again_and_the_session_goes_on",),
     ),
     "K3": (
         "no keepalive: half-open connections live for ever",
@@ -367,6 +377,39 @@ def test_a_put_of_a_thousand_writes_logs_nothing():
 
         assert lines.take() == []
     assert len(pair.door.tree.opened[0].data) == 100_000
+
+
+def test_new_keys_are_asked_for_after_so_many_bytes_and_after_so_long():
+    """Conch never asks; counters of AES-GCM and of packets must not run out (C19)."""
+    pair = Hostile(limits=Limits(rekey_bytes=100_000))
+    pair.start_sftp()
+    pair.sftp(opening(1))
+    for number in range(2, 14):
+        assert len(pair.sftp(writing(number, FILE, 0, bytes(30_000)))) == 1
+    assert pair.client.secure == 1 + 3
+
+    pair = Hostile(limits=Limits(rekey_s=600))
+    pair.start_sftp()
+    for _ in range(3):
+        pair.advance(601, step=60)
+        assert pair.answers()
+        assert len(pair.sftp(opening(1))) == 1
+    assert pair.client.secure == 1 + 3
+
+
+def test_a_client_that_does_not_answer_our_key_exchange_is_cut():
+    """After a time, and when it asks for too much meanwhile: what it is answered waits for the new keys (C18, C19)."""
+    pair = STATES["our re-key"]()
+    pair.advance(31)
+    assert pair.door.listener.endings == ["a key exchange did not end in time"]
+
+    pair = STATES["our re-key"]()
+    pair.door.tree.rows = 500
+    for number in range(2, 100):
+        handle = string(u32(number))
+        asked = ask(Type.OPENDIR, 1, string(b"/in")) + ask(Type.READDIR, 2, handle) + ask(Type.CLOSE, 3, handle)
+        pair.push(payload(94, [u32(0), string(asked)]))
+    assert pair.door.listener.endings == ["the key exchange does not end"]
 
 
 def test_strangers_hold_no_more_than_the_largest_packet_before_login():
