@@ -91,15 +91,23 @@ class Pair:
         self.door = door or Door([host_key()], Clock(), limits)
         self.clock: Clock = self.door.clock
         self.over = False
-        self.server: Any = self.door.factory.buildProtocol(IPv4Address("TCP", address, 50000))
+        self.server: Any = self.make_server(address)
         assert self.server is not None, "refused"
-        self.client = RawClient()
+        self.client: Any = self.make_client()
         if banner is not None:
             self.client.ourVersionString = banner
         self.to_server, self.to_client = Wire(), Wire()
         self.to_server.write(preamble)
         self.client.makeConnection(self.to_server)
         self.server.makeConnection(self.to_client)
+
+    def make_server(self, address: str) -> Any:
+        """The server's side."""
+        return self.door.factory.buildProtocol(IPv4Address("TCP", address, 50000))
+
+    def make_client(self) -> Any:
+        """The client's side; keeps in ``got`` what is none of the transport's business."""
+        return RawClient()
 
     def pump(self) -> Pair:
         while True:
