@@ -388,10 +388,10 @@ def test_new_keys_are_asked_for_after_so_many_bytes_and_after_so_long():
         assert len(pair.sftp(writing(number, FILE, 0, bytes(30_000)))) == 1
     assert pair.client.secure == 1 + 3
 
-    pair = Hostile(limits=Limits(rekey_s=600))
+    pair = Hostile(limits=Limits(rekey_s=100))
     pair.start_sftp()
     for _ in range(3):
-        pair.advance(601, step=60)
+        pair.advance(101)
         assert pair.answers()
         assert len(pair.sftp(opening(1))) == 1
     assert pair.client.secure == 1 + 3
