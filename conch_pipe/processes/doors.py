@@ -281,9 +281,11 @@ class Doors(Service):
         if child.stage is Stage.ENDED and child in self._children:
             self._children.remove(child)
             self._ended(child)
-        for waiting in [each for each in self._waiting if each[0]()]:
-            self._waiting.remove(waiting)
-            waiting[1].callback(None)
+        for waiting in list(self._waiting):
+            # Whoever goes on may move another process, and get here again.
+            if waiting in self._waiting and waiting[0]():
+                self._waiting.remove(waiting)
+                waiting[1].callback(None)
 
     def _ended(self, child: Child) -> None:
         self.tell(gone=child.index)
