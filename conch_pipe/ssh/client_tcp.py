@@ -133,7 +133,12 @@ class _Reactor:
 
 
 def endpoint(reactor: Any, host: str, port: int, timeout_s: float = 30.0) -> Any:
-    """An IStreamClientEndpoint to a host by name or address; several addresses are tried as RFC 8305 says."""
+    """An IStreamClientEndpoint to a host by name or address; several addresses are tried as RFC 8305 says.
+
+    :raises ValueError: the host is empty or has a control character or a blank in it.
+    """
+    if not host or not all("!" <= c != "\x7f" for c in host):
+        raise ValueError("a host's name is empty or has a control character or a blank in it")  # CVE-2025-61985
     pushing = _Reactor(reactor)
     if isIPAddress(host):
         return TCP4ClientEndpoint(pushing, host, port, timeout_s)

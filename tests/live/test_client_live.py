@@ -265,3 +265,20 @@ async def test_nobody_listening_is_refused(sshd):
 
     with pytest.raises(errors.ConnectionRefused):
         await session(Nobody())  # type: ignore[arg-type]
+
+
+@ensureDeferred
+async def test_a_name_without_an_address_is_told(sshd):
+    from twisted.internet import reactor
+
+    with pytest.raises(errors.NameNotFound):
+        await connect(reactor, endpoint(reactor, "nobody.invalid", 22), credentials(sshd), Anyone())
+
+
+@ensureDeferred
+async def test_a_server_is_reached_by_its_name(sshd):
+    from twisted.internet import reactor
+
+    theirs = await connect(reactor, endpoint(reactor, "localhost", sshd.port), credentials(sshd), Anyone())
+
+    await theirs.close()

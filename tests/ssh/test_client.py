@@ -348,6 +348,20 @@ def test_a_rekey_that_the_server_does_not_finish_ends_the_session(fd):
     leave(pair)
 
 
+def test_cve_2025_22869_what_waits_for_a_rekey_that_does_not_end_is_bounded():
+    limits = ClientLimits(rekey_s=60, requests=10_000)
+    pair = ClientPair(RawServer(), limits=limits).start_sftp()
+    pair.server.ssh_KEXINIT = lambda packet: None
+    pair.advance(61)
+
+    asked = [Outcome(pair.session.sftp.stat(b"x" * 4_000)) for _ in range(400)]
+    pair.pump()
+
+    assert len(pair.to_server.value()) < 10_000
+    assert all(one.fired == 1 for one in asked), "more than a megabyte of them ends the session"
+    leave(pair)
+
+
 def test_cve_2025_8277_rekeyings_cost_no_memory():
     pair = ClientPair(RawServer()).start_sftp()
 

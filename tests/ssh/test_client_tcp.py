@@ -190,3 +190,11 @@ async def test_an_aborted_connection_forgets_the_rest(both):
     ours.abortConnection()
 
     await both.ours.lost
+
+
+@pytest.mark.parametrize("host", ["", "a\0b", "a\r\nb", "a b", "\x7f"])
+def test_cve_2025_61985_a_host_with_control_characters_is_none(host):
+    from twisted.internet import reactor
+
+    with pytest.raises(ValueError, match="host"):
+        endpoint(reactor, host, 22)
