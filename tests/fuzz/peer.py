@@ -54,7 +54,7 @@ class Unread(Wire):
 
 
 class Hostile(Pair):
-    """One connection whose client sends what it is told, whatever its own state.
+    """One connection whose client sends what it is told, whatever its own state, into the server's own buffer.
 
     ``written`` counts the bytes our server sent. While ``deaf`` the client hears nothing, so that an exchange stands
     still; :meth:`listen` lets it go on.
@@ -65,12 +65,23 @@ class Hostile(Pair):
         if client is not None:
             self.client, self.to_server = client, Wire()
             self.client.makeConnection(self.to_server)
+        self.server.dataReceived = self._fill
         self.written = 0
         self.deaf = False
         self.owed = b""  # what the client would have sent by now
         self.asked = False  # for the login service
         self._unheard = b""
         self.client.dataReceived, self._hear = self._maybe_hear, self.client.dataReceived  # type: ignore[method-assign]
+
+    def _fill(self, data: bytes) -> None:
+        """As our own TCP connections do: the bytes go straight into the transport's buffer."""
+        view = memoryview(data)
+        while len(view):
+            room = self.server.roomForData()
+            size = min(len(room), len(view))
+            room[:size] = view[:size]
+            self.server.dataCame(size)
+            view = view[size:]
 
     def _maybe_hear(self, data: bytes) -> None:
         self.written += len(data)

@@ -17,7 +17,7 @@ from tests.fuzz.messages import payload
 from tests.fuzz.meters import Lines, peak
 from tests.fuzz.peer import FILE, STATES, Hostile
 from tests.ssh.evidence import ROOT, missing
-from tests.ssh.memory import Door
+from tests.ssh.memory import PASSWORD, Door
 from tests.ssh.pair import host_key
 from tests.ssh.talk import ask, opening, writing
 
@@ -172,6 +172,7 @@ HOLES: dict[str, tuple[str, tuple[str, ...]]] = {
         "messages after our DISCONNECT are still handled",
         (
             _TRANSPORT + "BeforeKeys::test_nothing_is_looked_at_after_our_disconnect",
+            _HERE + "test_nothing_that_comes_in_one_piece_with_a_goodbye_is_looked_at",
             _FUZZ + "test_a_message_is_answered_ignored_or_the_end",
         ),
     ),
@@ -365,6 +366,21 @@ def test_a_drip_of_bytes_copies_nothing_but_itself(state):
     held = peak(lambda: [pair.server.dataReceived(drop) for drop in drops])
 
     assert held < 5_000
+
+
+def test_nothing_that_comes_in_one_piece_with_a_goodbye_is_looked_at():
+    """The client's DISCONNECT, and the refusal of a service; Conch went on with what stood behind (C21)."""
+    pair = STATES["file open"]()
+    goodbye = payload(1, [u32(11), string(b"bye"), string(b"")])
+    pair.push(goodbye, payload(94, [u32(0), string(writing(3, FILE, 5, b"2\n") + ask(Type.CLOSE, 4, string(FILE)))]))
+    assert pair.ended
+    assert pair.fates != ["closed"]
+
+    pair = STATES["service"]()
+    refused = payload(5, [string(b"ssh-connection")])
+    request = string(b"ann") + string(b"ssh-connection") + string(b"password") + b"\0" + string(PASSWORD)
+    pair.push(refused, payload(5, [string(b"ssh-userauth")]), b"\x32" + request)
+    assert (pair.ended, pair.known, pair.door.checker.attempts) == (True, False, [])
 
 
 def test_a_put_of_a_thousand_writes_logs_nothing():
