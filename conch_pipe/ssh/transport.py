@@ -412,9 +412,10 @@ class Transport(transport.SSHTransportBase):
         if self._proposal is not None:
             return
         first = self.sessionID is None
-        markers = [b"ext-info-c" if self.isClient else b"ext-info-s"]
+        markers: tuple[bytes, ...] = ()
         if first:
-            markers.append(STRICT_CLIENT if self.isClient else STRICT_SERVER)
+            # Not later, RFC 8308 section 2.1: paramiko and OpenSSH 7 would send EXT_INFO in the middle of a transfer.
+            markers = (b"ext-info-c", STRICT_CLIENT) if self.isClient else (b"ext-info-s", STRICT_SERVER)
         payload = algorithms.write(os.urandom(16), self.offered, markers)
         self._proposal = algorithms.read(payload)
         self.ourKexInitPayload = bytes((KEXINIT,)) + payload

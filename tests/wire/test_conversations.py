@@ -148,6 +148,22 @@ def test_the_answers_are_those_over_conchs_own_transport(make: Make, send: Send,
     assert pair.rekeyings() == (0 if send is plainly else len(recorded(name)["messages"]))
 
 
+def test_only_the_first_kexinit_says_what_else_we_can() -> None:
+    """paramiko 5.1 answered ext-info-c in a later one by EXT_INFO in the middle of a transfer, which ended it."""
+    pair = Made(Make("ours", "ours", b"aes128-gcm@openssh.com"), b"SSH-2.0-paramiko_5.1.0")
+    for side, marker in ((pair.client, b"ext-info-c"), (pair.server, b"ext-info-s")):
+        assert marker in side.ourKexInitPayload
+        assert b"kex-strict-" in side.ourKexInitPayload
+
+    pair.client.sendKexInit()
+    pair.pump()
+
+    assert pair.rekeyings() == 1
+    for side in (pair.client, pair.server):
+        assert b"ext-info-" not in side.ourKexInitPayload
+        assert b"kex-strict-" not in side.ourKexInitPayload
+
+
 class Oddities(SynchronousTestCase):
     """Single packets."""
 
