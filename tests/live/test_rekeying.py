@@ -57,7 +57,7 @@ def rekeying(tmp_path_factory) -> Iterator[Service]:
     settings = {
         "limits.rekey_bytes": MIB,
         "limits.rekey_s": 1,
-        "limits.window_bytes": 256 * 1024,
+        "limits.window_bytes": 128 * 1024,
         "limits.kexinit_wait_s": 0,
         "service.drain_s": 1,  # the queue may wait
     }
