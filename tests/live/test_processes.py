@@ -22,7 +22,7 @@ pytestmark = pytest.mark.live
 
 LARGE = 2000  # rows of a file that is not kept in memory
 SETTINGS = {"service.processes": 2, "service.drain_s": 20, "log.format": "json",
-            "limits.not_logged_in_per_address": 50, "limits.per_address": 50}  # fmt: skip
+            "limits.not_logged_in_per_address": 50, "limits.per_address": 50, "limits.per_client": 9}  # fmt: skip
 
 
 class Yard(Installation):
@@ -159,6 +159,16 @@ def test_a_session_goes_on_in_a_process_that_is_replaced(shared):
     wait_for(lambda: len(shared.doors()) == 2, "two processes")
 
 
+def test_the_connections_of_one_client_are_counted_over_all_processes(shared):
+    with contextlib.ExitStack() as stack:
+        for _ in range(SETTINGS["limits.per_client"]):
+            stack.enter_context(shared.session())
+        with pytest.raises(LOST), shared.session():
+            pass
+    with wait_for(lambda: _session(shared), "room again"):
+        pass
+
+
 def test_a_file_put_in_one_process_is_seen_renamed_and_removed_in_another(shared):
     with shared.on_both() as sessions:
         here, there = sessions.values()
@@ -286,10 +296,8 @@ def test_a_stop_waits_for_running_puts_in_every_process(make):
             file.close()
             yard.clients.acknowledged.add(name)
     yard.stop()
-    yard.launch().listening()
-    yard.idle()
-    yard.audit()
-    yard.stop()
+    assert {record.name for record in yard.records()} == set(files)
+    assert yard.parts() == []
 
 
 def _connects(port: int) -> bool:
@@ -298,19 +306,6 @@ def _connects(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def test_the_connections_of_one_client_are_counted_over_all_processes(make):
-    yard = make(limits__per_client=3).launch().listening()
-
-    with contextlib.ExitStack() as stack:
-        for _ in range(3):
-            stack.enter_context(yard.session())
-        with pytest.raises(LOST), yard.session():
-            pass
-    with wait_for(lambda: _session(yard), "room again"):
-        pass
-    yard.stop()
 
 
 def _session(yard: Yard) -> Any:
