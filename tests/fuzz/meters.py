@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import sys
 import tracemalloc
 import weakref
@@ -16,6 +17,7 @@ from twisted.logger import LogLevel, formatEvent, globalLogBeginner, globalLogPu
 from tests.conftest import CANARY
 
 LONGEST_LINE = 400
+_FAULT = re.compile(r"\w+ at \S+\.py:\d+")
 
 
 class Lines:
@@ -34,7 +36,8 @@ class Lines:
     def take(self) -> list[str]:
         """The lines above debug since the last look.
 
-        :raises AssertionError: one has a traceback, the canary, a line end or too many characters.
+        :raises AssertionError: one has a traceback or tells of an exception, has the canary, a line end or too many
+            characters.
         """
         taken = []
         for event in self._events:
@@ -44,6 +47,7 @@ class Lines:
             told = text + repr({name: value for name, value in event.items() if not name.startswith("log_")})
             assert event.get("log_failure") is None, f"a traceback: {event['log_failure'].getTraceback()}"
             assert CANARY not in told, f"a payload is in the log: {told[:200]}"
+            assert not _FAULT.search(text), f"a fault of ours, caught at the door's edge: {text}"
             assert text.isprintable(), f"a line that is not one line: {text!r}"
             assert len(text) <= LONGEST_LINE, f"a long line: {text[:200]}"
             if event["log_level"] > LogLevel.debug:

@@ -16,8 +16,11 @@ from tests.fuzz.promises import ALLOWED, DOSE, hold
 @pytest.mark.parametrize("state", STATES)
 def test_a_message_is_answered_ignored_or_the_end(state):
     """Every number whole, and each known message broken in some way (in every way, with a dose of 100)."""
+    turn = list(STATES).index(state)
     with Lines() as lines, nothing_stays() as watch:
         for number in range(256):
+            if number not in MESSAGES and (number + turn) % 3 and DOSE < 10:
+                continue  # a number that nobody uses: in every third state
             for at, fields in enumerate(messages(number)):
                 broken = some_mutations(number, fields, DOSE, (state, at)) if number in MESSAGES else []
                 for what, body in [next(mutations(fields)), *broken]:
