@@ -1,7 +1,8 @@
 """A tree of files in memory to put into, a realm and checker over it, and a server to run by hand.
 
 ``python -m tests.ssh.memory PORT [LIMIT [PRESET]]`` serves it on 127.0.0.1 for real clients: user "ann", PASSWORD
-below, files of at most LIMIT bytes, algorithms of PRESET; 0 is any free port, and it is printed.
+below, files of at most LIMIT bytes, and all algorithms of PRESET whatever the client has; 0 is any free port, and it is
+printed.
 """
 
 from __future__ import annotations
@@ -318,6 +319,7 @@ def main() -> None:
 
     from conch_pipe.ssh import hostkeys
     from conch_pipe.ssh.algorithms import SERVER
+    from conch_pipe.ssh.limits import Limits
     from conch_pipe.ssh.tcp import hasten
 
     log.startLogging(sys.stderr, setStdout=False)
@@ -327,7 +329,8 @@ def main() -> None:
             hostkeys.generate(Path(folder, kind), kind)
             keys.append(hostkeys.load(Path(folder, kind)))
     preset = SERVER[sys.argv[3] if len(sys.argv) > 3 else "default-2026"]
-    door = Door(keys, reactor, limit=int(sys.argv[2]) if len(sys.argv) > 2 else None, algorithms=preset)
+    limits = Limits(kexinit_wait_s=0) if len(sys.argv) > 3 else Limits()
+    door = Door(keys, reactor, limits, int(sys.argv[2]) if len(sys.argv) > 2 else None, algorithms=preset)
     seen: set[int] = set()
 
     def report() -> None:
