@@ -25,6 +25,7 @@ from conch_pipe.ssh.sftp_client import SFTPClient
 _OURS = 0  # our number of the one channel
 _LARGEST_PACKET = 32_768  # of a server's "maximum packet" we use no more: larger ones gained nothing when measured
 _DATA = Struct(">BLL")  # number, channel, size
+_ADJUST = Struct(">LL")  # channel, bytes
 
 
 class ConnectionTransport(Protocol):
@@ -63,6 +64,7 @@ class ClientConnection(SSHService):
         self._theirs = 0  # their number of the channel
         self._window = 0  # bytes they take
         self._packet = 0  # bytes of data in one message
+        self._grown = False  # the window, in this turn
         self._left = limits.window  # bytes we take
         self._backlog = bytearray()
         self._said = b""  # on stderr
@@ -101,6 +103,9 @@ class ClientConnection(SSHService):
 
         :raises Malformed: the transport ends the connection then.
         """
+        if messageNum == conch.MSG_CHANNEL_WINDOW_ADJUST:
+            self._window_adjust(packet)
+            return
         read = self._messages.get(messageNum)
         if read is None:
             raise Malformed(f"message {messageNum} came after the login")
@@ -121,6 +126,9 @@ class ClientConnection(SSHService):
 
     def turnEnded(self) -> None:
         """The transport has no more packets now: send once for all replies and window adjustments that came."""
+        if self._grown:
+            self._grown = False
+            self.sftp.moved()
         self.sftp.resume()
 
     # Messages.
@@ -175,13 +183,17 @@ class ClientConnection(SSHService):
         if self._stage == "subsystem":
             self.transport.fail(NoSFTP(self._with_said("the server has no SFTP")))
 
-    def _window_adjust(self, reader: Reader) -> None:
-        self._ours(reader)
-        self._window += reader.u32()
-        if self._window > 0xFFFFFFFF:
-            raise Malformed("the window is larger than it can be")
-        self._flush()
-        self.sftp.moved()
+    def _window_adjust(self, packet: bytes) -> None:
+        # OpenSSH sends five of them for one WRITE of 255 KiB: no Reader.
+        if len(packet) != _ADJUST.size:
+            raise Malformed("a window adjustment of the wrong size")
+        number, more = _ADJUST.unpack(packet)
+        self._window += more
+        if number != _OURS or self._window > 0xFFFFFFFF:
+            raise Malformed("a window of a channel that never was, or larger than it can be")
+        self._grown = True
+        if self._backlog:
+            self._flush()
 
     def _extended_data(self, reader: Reader) -> None:
         self._ours(reader)
@@ -236,7 +248,6 @@ class ClientConnection(SSHService):
         conch.MSG_CHANNEL_OPEN: _channel_open,
         conch.MSG_CHANNEL_OPEN_CONFIRMATION: _opened,
         conch.MSG_CHANNEL_OPEN_FAILURE: _not_opened,
-        conch.MSG_CHANNEL_WINDOW_ADJUST: _window_adjust,
         conch.MSG_CHANNEL_EXTENDED_DATA: _extended_data,
         conch.MSG_CHANNEL_EOF: _end,
         conch.MSG_CHANNEL_CLOSE: _end,
