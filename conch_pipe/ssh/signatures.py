@@ -22,6 +22,10 @@ SMALLEST_RSA, LARGEST_RSA = 2048, 16_384  # bits
 LONGEST_KEY = 8_192  # bytes of a host key or a signature
 
 _LONGEST_NAME = 64
+_P = 2**255 - 19
+# Heights of the points whose order is 1, 2, 4 or 8: OpenSSL takes a signature of zeros by them for every second hash.
+_EIGHTH = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL_ORDER = frozenset((0, 1, _P - 1, _EIGHTH, _P - _EIGHTH))
 
 
 class BadSignature(Exception):
@@ -31,6 +35,8 @@ class BadSignature(Exception):
 def _ed25519(key: Reader, signature: bytes, data: bytes) -> None:
     public = key.string(32)
     key.end()
+    if (int.from_bytes(public, "little") & (1 << 255) - 1) % _P in _SMALL_ORDER:
+        raise BadSignature("the host key is one that anybody can sign for")
     Ed25519PublicKey.from_public_bytes(public).verify(signature, data)
 
 
