@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from twisted.conch.ssh.common import NS
 from twisted.conch.ssh.filetransfer import SFTPError
 from twisted.conch.ssh.keys import Key
 from twisted.internet.defer import maybeDeferred
@@ -19,6 +20,7 @@ from twisted.logger import capturedLogs, formatEvent
 from conch_pipe import events
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.sftp.service import Rules, SFTPService
+from conch_pipe.ssh.hostkeys import fingerprint
 from conch_pipe.ssh.limits import Limits
 from tests.sftp.conftest import DISK, PUT, START
 from tests.sftp.fakes import HeardEvents, MemoryCredentials, MemoryIntake, MemoryUploads
@@ -111,6 +113,15 @@ def office() -> Iterator[House]:
     house.end()
 
 
+@pytest.fixture
+def retiring() -> Iterator[House]:
+    """The same, with a host key that is to go."""
+    house = House(door={"retiring": [KEY]})
+    house.service.startService()
+    yield house
+    house.end()
+
+
 def test_a_partner_logs_in_and_puts_a_file(house):
     client = house.connect()
     sftp = client.open_sftp()
@@ -123,6 +134,33 @@ def test_a_partner_logs_in_and_puts_a_file(house):
     (told,) = house.events.of(events.LOGIN_SUCCEEDED)
     assert (told["client_id"], told["organisation"], told["address"]) == ("acme-1", "acme", "192.0.2.1")
     assert told["banner"].startswith("SSH-2.0-")
+
+
+def test_a_login_is_told_with_what_protects_it(house):
+    house.connect()
+
+    (told,) = house.events.of(events.LOGIN_SUCCEEDED)
+    assert (told["host_key"], told["host_key_algorithm"]) == (fingerprint(KEY), "ssh-ed25519")
+    assert (told["exchange"], told["cipher"], told["mac"]) == ("curve25519-sha256", "aes256-ctr", "hmac-sha2-512")
+    assert (told["preset"], told["strict"]) == ("default-2026", False)
+    assert house.events.of(events.HOST_KEY_OLD) == []
+
+
+def test_a_login_by_a_host_key_that_is_to_go_is_told(retiring):
+    retiring.connect()
+
+    (told,) = retiring.events.of(events.HOST_KEY_OLD)
+    assert (told["client_id"], told["address"], told["host_key"]) == ("acme-1", "192.0.2.1", fingerprint(KEY))
+
+
+def test_who_asks_for_the_proof_of_a_host_key_has_learnt_it(house):
+    client = house.connect()
+    blob = KEY.public().blob()
+
+    client.ask(client.connection.sendGlobalRequest(b"hostkeys-prove-00@openssh.com", NS(blob), wantReply=1))
+
+    (told,) = house.events.of(events.HOST_KEY_LEARNT)
+    assert (told["client_id"], told["address"], told["host_key"]) == ("acme-1", "192.0.2.1", fingerprint(KEY))
 
 
 def test_a_session_is_told_from_its_opening_to_its_end_with_its_uploads(house):
