@@ -51,11 +51,11 @@ from conch_pipe.processing.workers import WorkerLimits, Workers
 from conch_pipe.settings import Settings, local_path
 from conch_pipe.sftp.secrets import HashThreads
 from conch_pipe.sftp.service import Rules, SFTPService
-from conch_pipe.ssh import hostkeys, offers
-from conch_pipe.ssh.algorithms import SERVER
 from conch_pipe.ssh.interfaces import FileSystemStatus
 from conch_pipe.ssh.limits import Limits as SSHLimits
-from conch_pipe.ssh.tally import OwnTally, Tally
+from conch_pipe.ssh.server import hostkeys, offers
+from conch_pipe.ssh.server.tally import OwnTally, Tally
+from conch_pipe.ssh.transport.algorithms import SERVER
 from conch_pipe.warehouse.duckdb_file import DuckDBWarehouse
 
 InThread = Callable[..., Deferred[Any]]

@@ -35,7 +35,7 @@ from conch_pipe.processing.service import Processing
 from conch_pipe.processing.workers import Workers
 from conch_pipe.settings import Settings, load
 from conch_pipe.sftp.service import SFTPService
-from conch_pipe.ssh.tally import SharedTally
+from conch_pipe.ssh.server.tally import SharedTally
 
 TELL_S = 1.0  # between looks whether status would tell something new
 DOORS_LEAVE_S = 30.0  # beyond the drain

@@ -126,9 +126,7 @@ class ICredentials(Interface):
 class IUploads(Interface):
     """Records of uploads. Implemented in ``catalog``."""
 
-    def accept(
-        upload: Upload, job: Job, *, same_within_s: float, content: bytes | None = None
-    ) -> Deferred[Upload]:
+    def accept(upload: Upload, job: Job, *, same_within_s: float, content: bytes | None = None) -> Deferred[Upload]:
         """Record an upload as PENDING with its job, in ONE durable transaction; by id, so it may be called again.
 
         :param upload: model.Upload; its raw copy is durable already, or comes as ``content``.

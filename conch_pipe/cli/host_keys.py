@@ -31,7 +31,7 @@ class HostKey:
 
 def listed(session: Session) -> tuple[list[HostKey], list[str]]:
     """The host keys that can be used, in their order, and every mistake."""
-    from conch_pipe.ssh import hostkeys, offers
+    from conch_pipe.ssh.server import hostkeys, offers
 
     ssh = session.settings.ssh
     keys, mistakes = hostkeys.load_all(ssh.host_keys, ssh.retiring_host_keys)

@@ -68,7 +68,7 @@ def host_keys(settings: Settings) -> list[HostKey]:
 
     :raises PipeError: FAILED, a key cannot be made or used.
     """
-    from conch_pipe.ssh.hostkeys import HostKeyError, fingerprint, generate, load
+    from conch_pipe.ssh.server.hostkeys import HostKeyError, fingerprint, generate, load
 
     found = []
     for path in settings.ssh.host_keys:

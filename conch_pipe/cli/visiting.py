@@ -57,7 +57,7 @@ def send(session: Session, login: Login, schema: str, data: bytes, *, within_s: 
     :raises PipeError: BUSY when the service does not run; FAILED when the visit came to nothing or no verdict came.
     """
     from conch_pipe.cli import partner
-    from conch_pipe.ssh.hostkeys import HostKeyError, fingerprint, load
+    from conch_pipe.ssh.server.hostkeys import HostKeyError, fingerprint, load
 
     settings = session.settings
     found = service.needed(settings.service.state)

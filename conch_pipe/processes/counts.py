@@ -1,7 +1,7 @@
 """The memory in which door processes count connections together: made by the parent, inherited as a descriptor.
 
-What lies in it is ssh/tally.py's. A process has the column of its index; there are two columns for each process that
-serves, since a fresh one starts before the old one has ended.
+What lies in it is ssh/server/tally.py's. A process has the column of its index; there are two columns for each that
+serves, since a fresh process starts before the old one has ended.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 
-from conch_pipe.ssh.tally import SharedTally
+from conch_pipe.ssh.server.tally import SharedTally
 
 
 def make(processes: int) -> tuple[int, SharedTally]:

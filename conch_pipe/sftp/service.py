@@ -25,10 +25,10 @@ from conch_pipe.sftp.realm import PutRealm
 from conch_pipe.sftp.secrets import COST, SecretChecks
 from conch_pipe.sftp.visits import Visits
 from conch_pipe.sftp.watch import Watch
-from conch_pipe.ssh.factory import PutFactory
 from conch_pipe.ssh.interfaces import FileSystemStatus
 from conch_pipe.ssh.limits import Limits
-from conch_pipe.ssh.tcp import hasten
+from conch_pipe.ssh.server.factory import PutFactory
+from conch_pipe.ssh.transport.tcp import hasten
 
 _LOOK_S = 0.25
 

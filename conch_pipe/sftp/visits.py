@@ -16,7 +16,7 @@ from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Client, Credential
 from conch_pipe.sftp.neighbours import Neighbours, Say
 from conch_pipe.sftp.shelf import Key, Put, Shelf, State
-from conch_pipe.ssh.tally import OwnTally, Tally
+from conch_pipe.ssh.server.tally import OwnTally, Tally
 
 _ENDED = 1000
 BUSY = "the service is shutting down; try again in a minute"

@@ -16,10 +16,10 @@ from twisted.internet import reactor
 from twisted.logger import globalLogBeginner
 from zope.interface import implementer
 
-from conch_pipe.ssh.factory import PutFactory
 from conch_pipe.ssh.interfaces import IConnectionListener, IPasswordAttempt, IPutFile, IPutServer
 from conch_pipe.ssh.limits import Limits
-from conch_pipe.ssh.tcp import hasten
+from conch_pipe.ssh.server.factory import PutFactory
+from conch_pipe.ssh.transport.tcp import hasten
 
 FOLDER, USER, PASSWORD = sys.argv[1:]
 MANY = 1000

@@ -38,7 +38,7 @@ class Ours:
         from twisted.conch.ssh.keys import Key
         from twisted.internet import reactor
 
-        from conch_pipe.ssh.client_auth import Credentials
+        from conch_pipe.ssh.client.auth import Credentials
 
         self.reactor = reactor
         self.port = port
@@ -68,8 +68,8 @@ class Ours:
         return found[0]
 
     async def connect(self, cipher: str = "") -> Any:
-        from conch_pipe.ssh.algorithms import CLIENT
-        from conch_pipe.ssh.client import connect
+        from conch_pipe.ssh.client.connecting import connect
+        from conch_pipe.ssh.transport.algorithms import CLIENT
 
         algorithms = CLIENT["default-2026"]
         if cipher:
@@ -77,7 +77,7 @@ class Ours:
         return await connect(self.reactor, self.endpoint(), self.credentials, self, algorithms)
 
     def endpoint(self) -> Any:
-        from conch_pipe.ssh.client import endpoint
+        from conch_pipe.ssh.client.connecting import endpoint
 
         return endpoint(self.reactor, HOST, self.port)
 

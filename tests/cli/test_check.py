@@ -10,7 +10,7 @@ import pytest
 
 from conch_pipe.cli import findings
 from conch_pipe.presence import Presence
-from conch_pipe.ssh.hostkeys import generate
+from conch_pipe.ssh.server.hostkeys import generate
 
 
 @pytest.fixture(autouse=True)

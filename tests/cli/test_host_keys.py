@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conch_pipe.ssh.hostkeys import fingerprint, generate, load
+from conch_pipe.ssh.server.hostkeys import fingerprint, generate, load
 
 
 def test_list_tells_what_each_key_is_for(installed, monkeypatch):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from conch_pipe.ssh import hostkeys
+from conch_pipe.ssh.server import hostkeys
 
 BIN = Path(sys.executable).parent
 pytestmark = pytest.mark.live

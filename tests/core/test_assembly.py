@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from conch_pipe import assembly, gateway, tap
 from conch_pipe.errors import Mistakes
 from conch_pipe.settings import Settings
-from conch_pipe.ssh.algorithms import SERVER
-from conch_pipe.ssh.hostkeys import generate
+from conch_pipe.ssh.server.hostkeys import generate
+from conch_pipe.ssh.transport.algorithms import SERVER
 
 # Taken as a whole: limits by ssh(), files by model_dump().
 WHOLE = {"limits", "files"}

@@ -21,7 +21,7 @@ from conch_pipe.settings import Settings, Ssh, find, load, local_path, origins, 
 from conch_pipe.settings.values import Preset
 from conch_pipe.sftp.service import Rules
 from conch_pipe.ssh import limits as ssh
-from conch_pipe.ssh.algorithms import SERVER
+from conch_pipe.ssh.transport.algorithms import SERVER
 from tests.conftest import CANARY
 
 ETC = Path(__file__).parents[2] / "etc" / "pipe-sftp.toml"

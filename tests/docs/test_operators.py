@@ -78,7 +78,7 @@ def test_the_backup_says_so_when_it_cannot_be_made(loaded, tmp_path):
 def test_a_host_key_made_as_the_guide_says_is_taken(tmp_path):
     if shutil.which("ssh-keygen") is None:
         pytest.skip("ssh-keygen is not installed")
-    from conch_pipe.ssh.hostkeys import fingerprint, load
+    from conch_pipe.ssh.server.hostkeys import fingerprint, load
 
     said = next(one for one in OPERATORS.read_text().split("`") if one.startswith("ssh-keygen -q"))
     key = tmp_path / "new"

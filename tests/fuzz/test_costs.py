@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import pytest
 
-from conch_pipe.ssh.client_errors import ProtocolBroken
+from conch_pipe.ssh.client.errors import ProtocolBroken
 from conch_pipe.ssh.fields import string, u32, u64
-from conch_pipe.ssh.sftp_wire import Type, packet
+from conch_pipe.ssh.sftp.wire import Type, packet
 from tests.fuzz.messages import MESSAGES, messages, payload
 from tests.fuzz.meters import calls, peak
 from tests.fuzz.peer import FILE, STATES

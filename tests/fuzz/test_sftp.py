@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from twisted.conch.ssh.filetransfer import SFTPError
 
-from conch_pipe.ssh.client_errors import ClientError, ConnectionEnded, FileChanged
+from conch_pipe.ssh.client.errors import ClientError, ConnectionEnded, FileChanged
 from conch_pipe.ssh.fields import string, u32, u64
 from conch_pipe.ssh.limits import Limits
-from conch_pipe.ssh.sftp_wire import Type
+from conch_pipe.ssh.sftp.wire import Type
 from tests.fuzz.messages import WORD, mutations
 from tests.fuzz.meters import Lines, peak
 from tests.fuzz.promises import DOSE

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 
-from conch_pipe.ssh.proxy_protocol import SIGNATURE, crc32c
+from conch_pipe.ssh.server.proxy_protocol import SIGNATURE, crc32c
 
 
 def header(address: str, port: int) -> bytes:

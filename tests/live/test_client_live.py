@@ -13,12 +13,12 @@ from twisted.conch.ssh.filetransfer import SFTPError
 from twisted.conch.ssh.keys import Key
 from twisted.internet.defer import gatherResults
 
-from conch_pipe.ssh import client_errors as errors
-from conch_pipe.ssh.algorithms import CLIENT, has_own_mac
-from conch_pipe.ssh.client import ClientSession, connect, endpoint
-from conch_pipe.ssh.client_auth import Credentials
-from conch_pipe.ssh.client_limits import ClientLimits
-from conch_pipe.ssh.client_policy import Pinned
+from conch_pipe.ssh.client import errors
+from conch_pipe.ssh.client.auth import Credentials
+from conch_pipe.ssh.client.connecting import ClientSession, connect, endpoint
+from conch_pipe.ssh.client.limits import ClientLimits
+from conch_pipe.ssh.client.policy import Pinned
+from conch_pipe.ssh.transport.algorithms import CLIENT, has_own_mac
 from tests.live.sftp_servers import SERVERS, PeerServer, Sshd, make_key
 
 pytestmark = pytest.mark.live

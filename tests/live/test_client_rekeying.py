@@ -15,11 +15,11 @@ from pytest_twisted import ensureDeferred
 from twisted.conch.ssh.keys import Key
 from twisted.internet.defer import Deferred, gatherResults
 
-from conch_pipe.ssh.algorithms import CLIENT
-from conch_pipe.ssh.client import ClientSession, connect, endpoint
-from conch_pipe.ssh.client_auth import Credentials
-from conch_pipe.ssh.client_limits import ClientLimits
-from conch_pipe.ssh.client_policy import Pinned
+from conch_pipe.ssh.client.auth import Credentials
+from conch_pipe.ssh.client.connecting import ClientSession, connect, endpoint
+from conch_pipe.ssh.client.limits import ClientLimits
+from conch_pipe.ssh.client.policy import Pinned
+from conch_pipe.ssh.transport.algorithms import CLIENT
 from tests.live.library_servers import NodeServer, ParamikoServer
 from tests.live.sftp_servers import AsyncsshServer, Dropbear, PeerServer, Rclone, Sshd
 

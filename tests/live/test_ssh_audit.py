@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from conch_pipe.ssh.algorithms import SERVER
+from conch_pipe.ssh.transport.algorithms import SERVER
 
 pytestmark = pytest.mark.live
 

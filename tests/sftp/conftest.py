@@ -20,7 +20,7 @@ from conch_pipe.sftp.realm import PutRealm
 from conch_pipe.sftp.visits import Visits
 from conch_pipe.ssh.interfaces import FileSystemStatus, IPutServer
 from conch_pipe.ssh.limits import Limits
-from conch_pipe.ssh.sftp_server import SFTPServer
+from conch_pipe.ssh.sftp.server import SFTPServer
 from tests.sftp.fakes import HeardEvents, MemoryIntake, MemoryUploads
 
 START = 1_760_000_000.0  # 2025-10-09T08:53:20Z

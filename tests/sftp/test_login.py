@@ -19,8 +19,8 @@ from conch_pipe.sftp import secrets
 from conch_pipe.sftp.login import Login
 from conch_pipe.sftp.secrets import SecretChecks
 from conch_pipe.sftp.throttle import TABLE_LENGTH, Throttle
-from conch_pipe.ssh.auth import PasswordAttempt
 from conch_pipe.ssh.interfaces import Peer
+from conch_pipe.ssh.server.auth import PasswordAttempt
 from tests.conftest import CANARY
 from tests.sftp.conftest import START
 from tests.sftp.fakes import HeardEvents, MemoryCredentials

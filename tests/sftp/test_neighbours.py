@@ -13,7 +13,7 @@ from conch_pipe.model import Client, Peer
 from conch_pipe.sftp.neighbours import Neighbours
 from conch_pipe.sftp.shelf import Put, Shelf, State
 from conch_pipe.sftp.visits import Visits
-from conch_pipe.ssh.tally import OwnTally
+from conch_pipe.ssh.server.tally import OwnTally
 
 KEY = ("orgShifts", "a.csv.part")
 

@@ -20,8 +20,8 @@ from twisted.logger import capturedLogs, formatEvent
 from conch_pipe import events
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.sftp.service import Rules, SFTPService
-from conch_pipe.ssh.hostkeys import fingerprint
 from conch_pipe.ssh.limits import Limits
+from conch_pipe.ssh.server.hostkeys import fingerprint
 from tests.sftp.conftest import DISK, PUT, START
 from tests.sftp.fakes import HeardEvents, MemoryCredentials, MemoryIntake, MemoryUploads
 from tests.sftp.ssh_client import MemoryEndpoint, SSHClient

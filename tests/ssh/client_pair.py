@@ -13,11 +13,11 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from conch_pipe.ssh.algorithms import CLIENT, Algorithms
-from conch_pipe.ssh.client import ClientSession, connect
-from conch_pipe.ssh.client_auth import Credentials
-from conch_pipe.ssh.client_limits import ClientLimits
+from conch_pipe.ssh.client.auth import Credentials
+from conch_pipe.ssh.client.connecting import ClientSession, connect
+from conch_pipe.ssh.client.limits import ClientLimits
 from conch_pipe.ssh.fields import Reader, string, u32
+from conch_pipe.ssh.transport.algorithms import CLIENT, Algorithms
 from tests.ssh.memory import PASSWORD
 from tests.ssh.pair import Wire, host_key
 from tests.ssh.sftp_peer import VERSION, Outcome

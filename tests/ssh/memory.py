@@ -292,7 +292,7 @@ class Door:
     """
 
     def __init__(self, keys: list[Any], clock: Any, limits: Any = None, limit: int | None = None, **door: Any) -> None:
-        from conch_pipe.ssh.factory import PutFactory
+        from conch_pipe.ssh.server.factory import PutFactory
 
         self.clock = clock
         self.realm = Realm(limit)
@@ -317,10 +317,10 @@ def main() -> None:
     from twisted.internet import reactor, task
     from twisted.python import log
 
-    from conch_pipe.ssh import hostkeys
-    from conch_pipe.ssh.algorithms import SERVER
     from conch_pipe.ssh.limits import Limits
-    from conch_pipe.ssh.tcp import hasten
+    from conch_pipe.ssh.server import hostkeys
+    from conch_pipe.ssh.transport.algorithms import SERVER
+    from conch_pipe.ssh.transport.tcp import hasten
 
     log.startLogging(sys.stderr, setStdout=False)
     with tempfile.TemporaryDirectory() as folder:

@@ -9,12 +9,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from conch_pipe.ssh.client_limits import ClientLimits
+from conch_pipe.ssh.client.limits import ClientLimits
 from conch_pipe.ssh.fields import Reader, string, u32
 from conch_pipe.ssh.limits import Limits
-from conch_pipe.ssh.sftp_client import SFTPClient
-from conch_pipe.ssh.sftp_server import SFTPServer
-from conch_pipe.ssh.sftp_wire import Type, packet
+from conch_pipe.ssh.sftp.client import SFTPClient
+from conch_pipe.ssh.sftp.server import SFTPServer
+from conch_pipe.ssh.sftp.wire import Type, packet
 from tests.ssh.memory import MemoryTree
 
 VERSION = packet(Type.VERSION, u32(3))

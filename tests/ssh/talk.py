@@ -9,8 +9,8 @@ from twisted.internet.task import Clock
 
 from conch_pipe.ssh.fields import Reader, string, u32, u64
 from conch_pipe.ssh.limits import Limits
-from conch_pipe.ssh.sftp_server import SFTPServer
-from conch_pipe.ssh.sftp_wire import Type
+from conch_pipe.ssh.sftp.server import SFTPServer
+from conch_pipe.ssh.sftp.wire import Type
 from tests.ssh.memory import MemoryFile, MemoryTree
 
 INIT = struct.pack(">LBL", 5, 1, 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conch_pipe.ssh.addresses import Networks, source
+from conch_pipe.ssh.server.addresses import Networks, source
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from conch_pipe.ssh.admission import Admission
 from conch_pipe.ssh.limits import Limits
-from conch_pipe.ssh.tally import OwnTally, SharedTally
+from conch_pipe.ssh.server.admission import Admission
+from conch_pipe.ssh.server.tally import OwnTally, SharedTally
 
 LIMITS = Limits(connections=100, not_logged_in=40, per_address=8, not_logged_in_per_address=4)
 

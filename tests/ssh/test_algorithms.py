@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conch_pipe.ssh import kex
-from conch_pipe.ssh.algorithms import (
+from conch_pipe.ssh.fields import Malformed, string, u32
+from conch_pipe.ssh.transport import kex
+from conch_pipe.ssh.transport.algorithms import (
     CLIENT,
     SERVER,
     Algorithms,
@@ -23,7 +24,6 @@ from conch_pipe.ssh.algorithms import (
     usable_with,
     write,
 )
-from conch_pipe.ssh.fields import Malformed, string, u32
 
 COOKIE = bytes(range(16))
 PRESETS = [*SERVER.values(), *CLIENT.values()]

@@ -7,10 +7,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.conch.ssh.keys import Key
 from twisted.internet.task import Clock
 
-from conch_pipe.ssh.announced import PROOF, rsa_algorithm
 from conch_pipe.ssh.fields import Reader, string
-from conch_pipe.ssh.hostkeys import fingerprint
-from conch_pipe.ssh.signatures import verify
+from conch_pipe.ssh.server.announced import PROOF, rsa_algorithm
+from conch_pipe.ssh.server.hostkeys import fingerprint
+from conch_pipe.ssh.transport.signatures import verify
 from tests.ssh.memory import Door
 from tests.ssh.pair import Pair, RawClient, host_key
 from tests.ssh.test_client import rsa_key

@@ -7,8 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from conch_pipe.ssh.fields import Reader, string, u32
 from conch_pipe.ssh.limits import Limits
-from conch_pipe.ssh.sftp_session import EXTENSIONS
-from conch_pipe.ssh.sftp_wire import Type, version
+from conch_pipe.ssh.sftp.session import EXTENSIONS
+from conch_pipe.ssh.sftp.wire import Type, version
 from tests.fuzz.peer import Hostile
 from tests.ssh.pair import Pair, numbers, words
 from tests.ssh.talk import ask, closing, opening, replies, writing

@@ -17,13 +17,13 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
-from conch_pipe.ssh import client_errors as errors
-from conch_pipe.ssh.client_auth import Credentials
-from conch_pipe.ssh.client_limits import ClientLimits
-from conch_pipe.ssh.client_policy import Pinned
+from conch_pipe.ssh.client import errors
+from conch_pipe.ssh.client.auth import Credentials
+from conch_pipe.ssh.client.limits import ClientLimits
+from conch_pipe.ssh.client.policy import Pinned
 from conch_pipe.ssh.fields import string, u32
 from conch_pipe.ssh.limits import Limits
-from conch_pipe.ssh.sftp_wire import Type
+from conch_pipe.ssh.sftp.wire import Type
 from tests.conftest import CANARY
 from tests.ssh.client_pair import ClientPair, RawServer, Trusting
 from tests.ssh.memory import PASSWORD, Door
@@ -415,7 +415,7 @@ def test_a_connection_that_does_not_come_about_says_why(problem, kind):
     clock = Clock()
     pair = ClientPair.__new__(ClientPair)
     pair.__dict__.update(clock=clock)
-    from conch_pipe.ssh.client import connect
+    from conch_pipe.ssh.client.connecting import connect
     from tests.ssh.client_pair import ANN, MemoryEndpoint
 
     outcome = Outcome(connect(clock, MemoryEndpoint(problem), ANN, Trusting()))
@@ -426,7 +426,7 @@ def test_a_connection_that_does_not_come_about_says_why(problem, kind):
 
 
 def test_an_endpoint_that_never_answers_is_given_up_and_cancelled():
-    from conch_pipe.ssh.client import connect
+    from conch_pipe.ssh.client.connecting import connect
     from tests.ssh.client_pair import ANN, MemoryEndpoint
 
     clock, endpoint = Clock(), MemoryEndpoint(None)

@@ -7,9 +7,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.conch.ssh.keys import Key
 
-from conch_pipe.ssh.client_auth import ClientAuth, Credentials, signature_algorithms
-from conch_pipe.ssh.client_errors import ClientError, LoginRefused
-from conch_pipe.ssh.client_limits import ClientLimits
+from conch_pipe.ssh.client.auth import ClientAuth, Credentials, signature_algorithms
+from conch_pipe.ssh.client.errors import ClientError, LoginRefused
+from conch_pipe.ssh.client.limits import ClientLimits
 from conch_pipe.ssh.fields import Malformed, Reader, string, u32
 from tests.conftest import CANARY
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 from twisted.internet.task import Clock
 
-from conch_pipe.ssh.client_connection import ClientConnection
-from conch_pipe.ssh.client_errors import ClientError, ConnectionEnded, NoSFTP, ProtocolBroken, TooLate
-from conch_pipe.ssh.client_limits import ClientLimits
+from conch_pipe.ssh.client.connection import ClientConnection
+from conch_pipe.ssh.client.errors import ClientError, ConnectionEnded, NoSFTP, ProtocolBroken, TooLate
+from conch_pipe.ssh.client.limits import ClientLimits
 from conch_pipe.ssh.fields import Malformed, Reader, string, u32
-from conch_pipe.ssh.sftp_wire import Type
+from conch_pipe.ssh.sftp.wire import Type
 from tests.ssh.sftp_peer import VERSION, Outcome, reply, status
 
 GLOBAL, GLOBAL_YES, GLOBAL_NO, OPEN, CONFIRM, REFUSE, ADJUST, DATA, EXTENDED, EOF, CLOSE, REQUEST, YES, NO = (

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
-from conch_pipe.ssh.client_tcp import PushingClient, endpoint
+from conch_pipe.ssh.client.tcp import PushingClient, endpoint
 
 LARGE = 6_000_000  # bytes: more than the buffers of both sockets take
 

@@ -14,8 +14,8 @@ import pytest
 
 from conch_pipe.ssh.fields import Reader, string, u32, u64
 from conch_pipe.ssh.limits import Limits
-from conch_pipe.ssh.sftp_wire import Status, Type
-from conch_pipe.ssh.signatures import _EIGHTH, _P, BadSignature, verify
+from conch_pipe.ssh.sftp.wire import Status, Type
+from conch_pipe.ssh.transport.signatures import _EIGHTH, _P, BadSignature, verify
 from tests.conftest import CANARY
 from tests.fuzz.messages import messages, payload
 from tests.fuzz.meters import calls, growth, peak

@@ -17,8 +17,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from conch_pipe.ssh.limits import Limits
-from conch_pipe.ssh.proxy_protocol import SIGNATURE
-from conch_pipe.ssh.tally import Count, OwnTally, SharedTally
+from conch_pipe.ssh.server.proxy_protocol import SIGNATURE
+from conch_pipe.ssh.server.tally import Count, OwnTally, SharedTally
 from tests.conftest import CANARY
 from tests.ssh.memory import Door
 from tests.ssh.pair import Pair, Wire, host_key

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from twisted.conch.ssh.filetransfer import SFTPError
 
 from conch_pipe.ssh.fields import string, u32, u64
-from conch_pipe.ssh.sftp_wire import Type
+from conch_pipe.ssh.sftp.wire import Type
 from tests.ssh.talk import Reply, Talk, ask, closing, writing
 
 DOSE = int(os.environ.get("PIPE_DOSE", "1"))

@@ -12,7 +12,7 @@ import pytest
 
 from conch_pipe.ssh.fields import string, u32
 from conch_pipe.ssh.limits import Limits
-from conch_pipe.ssh.sftp_wire import Type
+from conch_pipe.ssh.sftp.wire import Type
 from tests.fuzz.messages import payload
 from tests.fuzz.meters import Lines, peak
 from tests.fuzz.peer import FILE, STATES, Hostile

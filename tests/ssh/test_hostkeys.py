@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from conch_pipe.ssh.hostkeys import HostKeyError, fingerprint, generate, load
+from conch_pipe.ssh.server.hostkeys import HostKeyError, fingerprint, generate, load
 from tests.conftest import CANARY
 
 

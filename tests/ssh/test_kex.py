@@ -24,9 +24,9 @@ from twisted.conch.ssh.transport import SSHClientTransport, SSHServerTransport
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.testing import StringTransport
 
-from conch_pipe.ssh.algorithms import SERVER, write
 from conch_pipe.ssh.fields import Malformed, string, u32
-from conch_pipe.ssh.kex import (
+from conch_pipe.ssh.transport.algorithms import SERVER, write
+from conch_pipe.ssh.transport.kex import (
     NAMES,
     BadSignature,
     ClientExchange,
@@ -36,7 +36,7 @@ from conch_pipe.ssh.kex import (
     Transcript,
     verify,
 )
-from conch_pipe.ssh.shares import GROUP14, GROUP16, mpint
+from conch_pipe.ssh.transport.shares import GROUP14, GROUP16, mpint
 
 HYBRID, CURVE, GEX = b"mlkem768x25519-sha256", b"curve25519-sha256", b"diffie-hellman-group-exchange-sha256"
 NIST256, GROUP14_SHA256 = b"ecdh-sha2-nistp256", b"diffie-hellman-group14-sha256"

@@ -11,13 +11,13 @@ import pytest
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.task import Clock
 
-from conch_pipe.ssh import kex
-from conch_pipe.ssh.algorithms import CLIENT, SERVER, Algorithms, Proposal, read, write
 from conch_pipe.ssh.fields import Reader, string
-from conch_pipe.ssh.hostkeys import fingerprint
 from conch_pipe.ssh.interfaces import Security
 from conch_pipe.ssh.limits import Limits
-from conch_pipe.ssh.proxy_protocol import SIGNATURE
+from conch_pipe.ssh.server.hostkeys import fingerprint
+from conch_pipe.ssh.server.proxy_protocol import SIGNATURE
+from conch_pipe.ssh.transport import kex
+from conch_pipe.ssh.transport.algorithms import CLIENT, SERVER, Algorithms, Proposal, read, write
 from tests.ssh.client_pair import ClientPair
 from tests.ssh.memory import Door
 from tests.ssh.pair import Pair, RawClient, Wire, host_key

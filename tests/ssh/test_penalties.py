@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from conch_pipe.ssh.addresses import Networks
 from conch_pipe.ssh.limits import Limits
-from conch_pipe.ssh.penalties import Offence, Penalties
-from conch_pipe.ssh.tally import OwnTally, SharedTally
+from conch_pipe.ssh.server.addresses import Networks
+from conch_pipe.ssh.server.penalties import Offence, Penalties
+from conch_pipe.ssh.server.tally import OwnTally, SharedTally
 
 HERE = "192.0.2.7"
 WRONG, NO_ATTEMPT, LATE, VIOLATION = Offence

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from conch_pipe.ssh.fields import Malformed
-from conch_pipe.ssh.proxy_protocol import LONGEST, SIGNATURE, Header, crc32c, parse
+from conch_pipe.ssh.server.proxy_protocol import LONGEST, SIGNATURE, Header, crc32c, parse
 
 LOCAL, PROXY = 0x20, 0x21
 TCP4 = (0x11, bytes([192, 0, 2, 33]) + bytes([10, 0, 0, 1]) + struct.pack(">HH", 50_123, 2222))

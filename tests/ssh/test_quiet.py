@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conch_pipe.ssh.quiet import Quiet, more
+from conch_pipe.ssh.server.quiet import Quiet, more
 
 
 def test_so_many_lines_a_minute_and_then_how_many_were_left_out():

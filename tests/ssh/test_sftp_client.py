@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from twisted.conch.ssh.filetransfer import FXF_CREAT, FXF_WRITE, SFTPError
 from twisted.internet.defer import CancelledError, Deferred
 
-from conch_pipe.ssh.client_errors import ClientError, ConnectionEnded, FileChanged, NoSFTP, ProtocolBroken, TooLate
-from conch_pipe.ssh.client_limits import ClientLimits
+from conch_pipe.ssh.client.errors import ClientError, ConnectionEnded, FileChanged, NoSFTP, ProtocolBroken, TooLate
+from conch_pipe.ssh.client.limits import ClientLimits
 from conch_pipe.ssh.fields import string, u32, u64
 from conch_pipe.ssh.interfaces import FileSystemStatus
-from conch_pipe.ssh.sftp_wire import Type, packet
+from conch_pipe.ssh.sftp.wire import Type, packet
 from tests.ssh.sftp_peer import ByHand, Outcome, WithServer, reply, status, version, write_fields
 
 DOSE = int(os.environ.get("PIPE_DOSE", "1"))

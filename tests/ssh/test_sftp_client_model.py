@@ -11,10 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from twisted.conch.ssh.filetransfer import SFTPError
 from twisted.internet.defer import CancelledError, Deferred
 
-from conch_pipe.ssh.client_errors import ConnectionEnded, FileChanged
-from conch_pipe.ssh.client_limits import ClientLimits
+from conch_pipe.ssh.client.errors import ConnectionEnded, FileChanged
+from conch_pipe.ssh.client.limits import ClientLimits
 from conch_pipe.ssh.fields import Reader, string
-from conch_pipe.ssh.sftp_wire import Type
+from conch_pipe.ssh.sftp.wire import Type
 from tests.ssh.sftp_peer import ByHand, Outcome, reply, status, write_fields
 
 DOSE = int(os.environ.get("PIPE_DOSE", "1"))

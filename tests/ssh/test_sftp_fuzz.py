@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from conch_pipe.ssh.fields import string, u32, u64
-from conch_pipe.ssh.sftp_wire import Type
+from conch_pipe.ssh.sftp.wire import Type
 from tests.ssh.talk import INIT, Talk, ask, closing, opening, writing
 
 DOSE = int(os.environ.get("PIPE_DOSE", "1"))

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from conch_pipe.ssh.fields import Reader, string, u32, u64
 from conch_pipe.ssh.interfaces import DropConnection
 from conch_pipe.ssh.limits import Limits
-from conch_pipe.ssh.sftp_wire import Status, Type
+from conch_pipe.ssh.sftp.wire import Status, Type
 from tests.ssh.talk import INIT, Talk, ask, closing, extended, opening, writing
 
 SETSTAT_NOTHING = bytes(4)

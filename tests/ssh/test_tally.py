@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conch_pipe.ssh.tally import Count, OwnTally, Sentence, Shape, SharedTally
+from conch_pipe.ssh.server.tally import Count, OwnTally, Sentence, Shape, SharedTally
 
 TINY = Shape(counted=2, counted_rows=2, punished=2, punished_rows=2)  # everybody shares with somebody
 SMALL = Shape(counted=4096, counted_rows=4, punished=4096, punished_rows=4)
@@ -199,7 +199,7 @@ def test_ten_thousand_punished_addresses_shut_hardly_anybody_else_out():
 CHILD = """
 import sys
 from mmap import mmap
-from conch_pipe.ssh.tally import Sentence, SharedTally
+from conch_pipe.ssh.server.tally import Sentence, SharedTally
 tally = SharedTally(mmap(int(sys.argv[1]), 0), 1)
 assert tally.of("192.0.2.1") == (1, 1), tally.of("192.0.2.1")
 tally.add("192.0.2.1", 2, 1)

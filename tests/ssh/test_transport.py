@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from conch_pipe.ssh.fields import string, u32
 from conch_pipe.ssh.limits import Limits
-from conch_pipe.ssh.transport import EXCHANGE
+from conch_pipe.ssh.transport.states import EXCHANGE
 from tests.ssh.memory import Door
 from tests.ssh.pair import Pair, host_key, numbers
 from tests.ssh.talk import opening

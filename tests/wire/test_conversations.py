@@ -21,7 +21,7 @@ import pytest
 from twisted.trial.unittest import SynchronousTestCase
 
 from conch_pipe.ssh.fields import string, u32, u64
-from conch_pipe.ssh.sftp_wire import Type
+from conch_pipe.ssh.sftp.wire import Type
 from tests.ssh.talk import Talk, ask, opening
 from tests.wire.transports import MAKES, STOCK, Made, Make
 

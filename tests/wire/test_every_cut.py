@@ -40,7 +40,7 @@ from conch_pipe.sftp.service import Rules, SFTPService
 from conch_pipe.sftp.visits import Visits
 from conch_pipe.ssh.interfaces import IPutServer
 from conch_pipe.ssh.limits import Limits as SSHLimits
-from conch_pipe.ssh.sftp_server import SFTPServer
+from conch_pipe.ssh.sftp.server import SFTPServer
 from tests.sftp.conftest import DISK, PUT, START
 from tests.sftp.ssh_client import MemoryEndpoint, SSHClient
 from tests.sftp.test_login import COST, HASH, SECRET

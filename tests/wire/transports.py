@@ -12,14 +12,15 @@ from twisted.conch.ssh.factory import SSHFactory
 from twisted.conch.ssh.transport import SSHServerTransport
 from twisted.internet.task import Clock
 
-from conch_pipe.ssh.algorithms import CLIENT, Agreed, Algorithms
-from conch_pipe.ssh.announced import ANNOUNCEMENT
-from conch_pipe.ssh.connection import PutConnection
 from conch_pipe.ssh.fields import string
 from conch_pipe.ssh.interfaces import Peer
-from conch_pipe.ssh.kex import ClientExchange, Transcript, verify
 from conch_pipe.ssh.limits import Limits
-from conch_pipe.ssh.transport import CHANNEL_DATA, KEXINIT, NEWKEYS, Transport
+from conch_pipe.ssh.server.announced import ANNOUNCEMENT
+from conch_pipe.ssh.server.connection import PutConnection
+from conch_pipe.ssh.transport.algorithms import CLIENT, Agreed, Algorithms
+from conch_pipe.ssh.transport.kex import ClientExchange, Transcript, verify
+from conch_pipe.ssh.transport.states import CHANNEL_DATA, KEXINIT, NEWKEYS
+from conch_pipe.ssh.transport.transport import Transport
 from tests.ssh.memory import Door
 from tests.ssh.pair import Pair, RawClient, host_key
 

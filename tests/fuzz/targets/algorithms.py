@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from conch_pipe.ssh import algorithms
 from conch_pipe.ssh.fields import Malformed
+from conch_pipe.ssh.transport import algorithms
 from tests.fuzz.messages import MESSAGES
 from tests.fuzz.peer import Hostile
 

@@ -6,9 +6,9 @@ import tempfile
 
 from twisted.conch.ssh.filetransfer import SFTPError
 
-from conch_pipe.ssh.client_errors import ClientError
+from conch_pipe.ssh.client.errors import ClientError
 from conch_pipe.ssh.fields import Malformed, string, u32
-from conch_pipe.ssh.sftp_wire import Type
+from conch_pipe.ssh.sftp.wire import Type
 from tests.fuzz.messages import MESSAGES
 from tests.fuzz.meters import Lines
 from tests.fuzz.targets import in_messages, some_messages

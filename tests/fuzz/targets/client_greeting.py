@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conch_pipe.ssh.client_errors import ClientError
+from conch_pipe.ssh.client.errors import ClientError
 from tests.fuzz.messages import MESSAGES, payload
 from tests.fuzz.meters import Lines
 from tests.ssh.client_pair import ClientPair, RawServer, Trusting

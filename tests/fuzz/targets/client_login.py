@@ -5,9 +5,9 @@ from __future__ import annotations
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.conch.ssh.keys import Key
 
-from conch_pipe.ssh.client_auth import Credentials, signature_algorithms
-from conch_pipe.ssh.client_errors import LoginRefused
-from conch_pipe.ssh.client_limits import ClientLimits
+from conch_pipe.ssh.client.auth import Credentials, signature_algorithms
+from conch_pipe.ssh.client.errors import LoginRefused
+from conch_pipe.ssh.client.limits import ClientLimits
 from conch_pipe.ssh.fields import Malformed, string
 from tests.fuzz.messages import MESSAGES
 from tests.fuzz.meters import Lines

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.conch.ssh.keys import Key
 
 from conch_pipe.ssh.fields import Malformed
-from conch_pipe.ssh.kex import NAMES, BadSignature, ClientExchange, ServerExchange, Transcript, verify
+from conch_pipe.ssh.transport.kex import NAMES, BadSignature, ClientExchange, ServerExchange, Transcript, verify
 
 _METHODS = sorted(NAMES)
 _KEY = Key(Ed25519PrivateKey.from_private_bytes(bytes(31) + b"\1"))

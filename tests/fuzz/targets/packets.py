@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from conch_pipe.ssh.ciphers import CIPHERS, MACS, direction
 from conch_pipe.ssh.fields import Malformed
-from conch_pipe.ssh.packets import BadPacket, Incoming, Outgoing
+from conch_pipe.ssh.transport.ciphers import CIPHERS, MACS, direction
+from conch_pipe.ssh.transport.packets import BadPacket, Incoming, Outgoing
 
 _LONGEST = 35_000
 _PAYLOADS = [b"\2", b"\x50" + bytes(3), b"\x5e" + bytes(range(256)), b"\x14" + b"k" * 900, b"\x15"]

@@ -6,7 +6,7 @@ import struct
 from ipaddress import ip_address
 
 from conch_pipe.ssh.fields import Malformed
-from conch_pipe.ssh.proxy_protocol import LONGEST, SIGNATURE, Header, crc32c, parse
+from conch_pipe.ssh.server.proxy_protocol import LONGEST, SIGNATURE, Header, crc32c, parse
 
 _IPV4 = bytes((192, 0, 2, 1, 192, 0, 2, 2)) + struct.pack(">HH", 50000, 22)
 _IPV6 = bytes(15) + b"\1" + bytes(15) + b"\2" + struct.pack(">HH", 50000, 22)

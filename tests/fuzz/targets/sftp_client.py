@@ -7,9 +7,9 @@ import tempfile
 
 from twisted.conch.ssh.filetransfer import SFTPError
 
-from conch_pipe.ssh.client_errors import ClientError, ConnectionEnded
+from conch_pipe.ssh.client.errors import ClientError, ConnectionEnded
 from conch_pipe.ssh.fields import string, u32, u64
-from conch_pipe.ssh.sftp_wire import Type
+from conch_pipe.ssh.sftp.wire import Type
 from tests.fuzz.meters import Lines
 from tests.ssh.sftp_peer import ByHand, Outcome, reply, status, version
 

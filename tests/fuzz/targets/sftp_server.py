@@ -9,7 +9,7 @@ from pathlib import Path
 import tests.wire
 from conch_pipe.ssh.fields import Reader
 from conch_pipe.ssh.limits import Limits
-from conch_pipe.ssh.sftp_wire import Type
+from conch_pipe.ssh.sftp.wire import Type
 from tests.fuzz.meters import Lines
 from tests.ssh.talk import INIT, Talk, ask
 from tests.ssh.test_sftp_fuzz import CONVERSATION, WELL_FORMED

@@ -1,0 +1,1 @@
+"""The client's side: one call connects and gives an SFTP session."""

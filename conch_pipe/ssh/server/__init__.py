@@ -1,0 +1,1 @@
+"""The server's side: who may come in, the login, the channels."""

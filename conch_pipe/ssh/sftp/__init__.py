@@ -1,0 +1,1 @@
+"""SFTP version 3, both sides; knows no SSH."""

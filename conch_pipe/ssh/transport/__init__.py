@@ -1,0 +1,1 @@
+"""SSH connections of both sides: packets, ciphers, key exchange."""
