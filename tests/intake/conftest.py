@@ -7,7 +7,14 @@ from contextlib import suppress
 
 import pytest
 
+from conch_pipe.intake import spool as spool_module
 from tests.intake.fakes import World
+
+
+@pytest.fixture(autouse=True)
+def _hashing_behind(monkeypatch):
+    """As with many cores, however many there are here; tests of the other way say so."""
+    monkeypatch.setattr(spool_module, "HASH_IN_PLACE", False)
 
 
 @pytest.fixture

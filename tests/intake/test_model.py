@@ -30,8 +30,9 @@ class Uploading(RuleBasedStateMachine):
         shut=st.sets(st.sampled_from(["threads", "put", "accept"])),
         small_bytes=st.sampled_from([0, 10, 40]),
         memory_bytes=st.sampled_from([15, 1000]),
+        in_place=st.booleans(),
     )
-    def start(self, provisional, shut, small_bytes, memory_bytes):
+    def start(self, provisional, shut, small_bytes, memory_bytes, in_place):
         self.folder = Path(tempfile.mkdtemp())
         limits = Limits(
             max_bytes=LIMIT,
@@ -43,7 +44,8 @@ class Uploading(RuleBasedStateMachine):
             free_share=0,
             free_inodes_share=0,
         )
-        self.step_before, spool_module.HASH_STEP = spool_module.HASH_STEP, 8
+        self.before = spool_module.HASH_STEP, spool_module.HASH_IN_PLACE
+        spool_module.HASH_STEP, spool_module.HASH_IN_PLACE = 8, in_place
         self.world = World(self.folder / "spool", limits=limits)
         self.gates = {
             "threads": self.world.threads,
@@ -166,7 +168,7 @@ class Uploading(RuleBasedStateMachine):
             refused = [answer for answer in self.answers if hasattr(answer, "check")]
             assert not (refused and self.world.uploads.records)
         finally:
-            spool_module.HASH_STEP = self.step_before
+            spool_module.HASH_STEP, spool_module.HASH_IN_PLACE = self.before
             shutil.rmtree(self.folder)
 
 

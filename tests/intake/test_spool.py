@@ -74,8 +74,10 @@ def test_a_link_in_the_place_of_a_part_file_is_not_followed(world, tmp_path, mon
     assert other.read_bytes() == b"precious"
 
 
+@pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize("order", ["forward", "backward", "odd first", "twice"])
-def test_bytes_and_hash_are_right_in_whatever_order_they_came(small_steps, order):
+def test_bytes_and_hash_are_right_in_whatever_order_they_came(small_steps, monkeypatch, order, in_place):
+    monkeypatch.setattr(spool_module, "HASH_IN_PLACE", in_place)
     world, data = small_steps, os.urandom(301)
     chunks = [(at, data[at : at + 7]) for at in range(0, len(data), 7)]
     chunks = {
@@ -307,10 +309,12 @@ def test_a_write_of_nothing_changes_nothing(world):
 FAULTS = [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EACCES, errno.ESTALE]
 
 
+@pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize("persistent", [False, True])
 @pytest.mark.parametrize("code", FAULTS)
-def test_no_step_may_fail_unseen(tmp_path, monkeypatch, code, persistent):
+def test_no_step_may_fail_unseen(tmp_path, monkeypatch, code, persistent, in_place):
     """Fail the n-th system call, for n = 1, 2, … until none fails: never OK, nothing left, fdatasync never retried."""
+    monkeypatch.setattr(spool_module, "HASH_IN_PLACE", in_place)
     monkeypatch.setattr(spool_module, "HASH_STEP", 8)
     number = 0
     while True:
