@@ -43,6 +43,9 @@ class Presence:
         end = time.monotonic() + PATIENCE_S
         while True:
             try:
+                # What a killed service left goes while nobody, not even we, can be taken for a running one.
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                self._note.unlink(missing_ok=True)
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() < end:
@@ -54,7 +57,6 @@ class Presence:
                 ) from None
             break
         self._lock = lock
-        self._note.unlink(missing_ok=True)
 
     async def alone(self, clock: Any, patience_s: float) -> int:
         """Wait until the door processes of a service that was killed have ended: each holds a lock as long as it lives.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 
@@ -40,6 +41,26 @@ def test_the_note_of_a_service_that_crashed_is_gone_when_the_next_one_starts(tmp
 
     assert json.loads((tmp_path / "run" / "service.json").read_text()) == {"pid": 3, "ssh_port": 4}
     presence.leave()
+
+
+def test_the_note_of_a_service_that_crashed_is_gone_before_the_next_one_holds_the_lock(tmp_path, monkeypatch):
+    """``running()`` takes lock and note for a service: with the old note it would name the old port."""
+    note, seen, real = tmp_path / "run" / "service.json", [], fcntl.flock
+    note.parent.mkdir()
+    note.write_text('{"pid": 1, "ssh_port": 2}')
+
+    def flock(descriptor, operation):
+        real(descriptor, operation)
+        if operation & fcntl.LOCK_EX:
+            seen.append(note.exists())
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    presence = Presence(tmp_path)
+
+    presence.hold()
+    presence.leave()
+
+    assert seen == [False]
 
 
 def test_leaving_lets_the_next_one_in(tmp_path):
