@@ -1,4 +1,4 @@
-"""The seams between the rooms. A docstring here is the contract: who calls, when, and what may fail.
+"""The seams of ingest, and those that every kind of work shares: events, jobs, workers.
 
 A ``Deferred[X]`` fires with X or fails with PipeError, unless said otherwise.
 """
@@ -179,10 +179,19 @@ class IUploads(Interface):
 class IJobs(Interface):
     """The durable queue. Called by the runner, implemented in ``catalog``."""
 
-    def claim(kinds: Sequence[str], limit: int, lease_s: float) -> Deferred[list[Job]]:
+    def claim(
+        kinds: Sequence[str],
+        limit: int,
+        lease_s: float,
+        lanes: Mapping[str, int] | None = None,
+        room: int | None = None,
+    ) -> Deferred[list[Job]]:
         """Lease due jobs, oldest first; a job whose lease ran out is due.
 
         An upload whose job is claimed becomes PROCESSING.
+
+        :param lanes: how many jobs of these lanes may be claimed now, 0 or more.
+        :param room: how many of any other lane; None: as many as there are. Jobs without a lane are not held back.
 
         :returns: Deferred[list[model.Job]].
         """
@@ -191,7 +200,10 @@ class IJobs(Interface):
         """:returns: Deferred[bool]; False when the lease is no longer ours: stop working on it."""
 
     def settle(job: Job, outcome: Outcome) -> Deferred[bool]:
-        """End the lease; with the outcome's upload columns and problems, in one transaction.
+        """End the lease; with what the outcome says of the upload or the push, in one transaction.
+
+        With a push: its attempt is logged, its state written, its remote disabled if so told; and when with it all
+        pushes of its recording are final, a job of kind "retention" with ``subject`` = the recording's uid is due now.
 
         An upload whose job is retried goes back to PENDING. A retry sets the job's ``claims`` back to 0: they count
         leases that came to no end, and the runner gives up a job that seems to kill the service itself.

@@ -1,0 +1,30 @@
+"""The seams between the rooms. A docstring there is the contract: who calls, when, and what may fail."""
+
+from conch_pipe.interfaces.ingest import (
+    ICredentials,
+    IEvents,
+    IIntake,
+    IJobs,
+    IObjects,
+    IUpload,
+    IUploads,
+    IWarehouse,
+    IWorkers,
+)
+from conch_pipe.interfaces.push import IPusher, IRecordingIntake, IRecordings, IRemotes
+
+__all__ = [
+    "ICredentials",
+    "IEvents",
+    "IIntake",
+    "IJobs",
+    "IObjects",
+    "IPusher",
+    "IRecordingIntake",
+    "IRecordings",
+    "IRemotes",
+    "IUpload",
+    "IUploads",
+    "IWarehouse",
+    "IWorkers",
+]

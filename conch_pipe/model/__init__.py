@@ -1,0 +1,43 @@
+"""The words of the product as frozen values that cross from room to room.
+
+Times are timezone-aware UTC. Sizes are bytes.
+"""
+
+from conch_pipe.model.jobs import Job, Outcome, ingest_job
+from conch_pipe.model.pushes import Attempt, FileResult, Push, PushResult, PushState, Report, Status
+from conch_pipe.model.recordings import Environment, RecordedFile, Recording, Role
+from conch_pipe.model.remotes import Pin, Remote, RemoteSecrets
+from conch_pipe.model.tenants import Client, Credential, Organisation, Peer, Secret
+from conch_pipe.model.times import new_id, utc
+from conch_pipe.model.uploads import Problem, State, Upload, Verdict
+
+__all__ = [
+    "Attempt",
+    "Client",
+    "Credential",
+    "Environment",
+    "FileResult",
+    "Job",
+    "Organisation",
+    "Outcome",
+    "Peer",
+    "Pin",
+    "Problem",
+    "Push",
+    "PushResult",
+    "PushState",
+    "RecordedFile",
+    "Recording",
+    "Remote",
+    "RemoteSecrets",
+    "Report",
+    "Role",
+    "Secret",
+    "State",
+    "Status",
+    "Upload",
+    "Verdict",
+    "ingest_job",
+    "new_id",
+    "utc",
+]
