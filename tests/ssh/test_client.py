@@ -1,4 +1,4 @@
-"""Connecting to servers, from the first byte to the last: one deadline, and one exception for each thing gone wrong."""
+"""Connecting to servers, from the first byte to the last: two deadlines, and an exception for each thing that fails."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.conftest import CANARY
 from tests.ssh.client_pair import ClientPair, RawServer, Trusting
 from tests.ssh.memory import PASSWORD, Door
 from tests.ssh.pair import host_key
-from tests.ssh.sftp_peer import Outcome, reply, status
+from tests.ssh.sftp_peer import VERSION, Outcome, reply, status
 
 CONTENT = bytes(range(256)) * 16_384  # 4 MiB
 OTHER = Key(Ed25519PrivateKey.generate())
@@ -512,15 +512,47 @@ def test_a_server_that_says_its_version_only_is_too_late_with_its_keys():
 
 
 def test_a_server_that_does_not_decide_on_the_login_is_too_late():
-    pair = ClientPair(RawServer()).ask_for_login().advance(11)
+    pair = ClientPair(RawServer()).ask_for_login().advance(29)
+    assert pair.outcome.fired == 0
 
-    assert failed(pair, errors.TooLate).stage == "auth"
+    pair.advance(2)
+
+    late = failed(pair, errors.TooLate)
+    assert (late.stage, str(late)) == ("auth", "no answer within 30 s (auth)")
 
 
 def test_a_server_that_does_not_start_sftp_is_too_late():
-    pair = ClientPair(RawServer()).log_in().advance(11)
+    pair = ClientPair(RawServer()).log_in().advance(29)
+    assert pair.outcome.fired == 0
+
+    pair.advance(2)
 
     assert failed(pair, errors.TooLate).stage == "subsystem"
+
+
+def test_the_login_has_its_time_however_long_the_key_exchange_took():
+    """The two deadlines are one behind the other: 9 s of the first leave the second whole, and it is no third one."""
+    answer: Deferred[bool] = Deferred()
+    pair = ClientPair(RawServer(), policy=Trusting(answer)).advance(9)
+    answer.callback(True)
+    pair.ask_for_login().advance(28)
+    assert pair.numbers() == [50]
+
+    pair.send(52).advance(3)
+
+    assert failed(pair, errors.TooLate).stage == "subsystem"
+
+
+def test_a_slow_login_comes_through():
+    pair = ClientPair(RawServer()).ask_for_login().advance(25)
+    assert pair.numbers() == [50]
+    pair.send(52)
+    assert pair.numbers() == [90]
+    pair.send(91, u32(0), u32(0), u32(2**21), u32(32_768)).send(99, u32(0)).data(VERSION)
+
+    assert pair.session.error is None
+    assert pair.session.server_version.startswith("SSH-2.0-")
+    leave(pair)
 
 
 def test_a_server_with_nothing_but_cbc_is_told_with_both_offers():
@@ -788,11 +820,22 @@ def test_sftp_bytes_that_are_none_end_the_connection():
     failed(pair, errors.ProtocolBroken)
 
 
-@pytest.mark.parametrize("limits", [ClientLimits(connect_s=3)])
-def test_the_deadline_is_a_limit(limits):
-    pair = ClientPair(limits=limits).advance(2.5)
+LIMITS = ClientLimits(connect_s=3, login_s=5)
+
+
+def test_the_deadline_of_the_key_exchange_is_a_limit():
+    pair = ClientPair(limits=LIMITS).advance(2.5)
     assert pair.outcome.fired == 0
 
     pair.advance(1)
 
-    failed(pair, errors.TooLate)
+    assert failed(pair, errors.TooLate).stage == "version"
+
+
+def test_the_deadline_of_the_login_is_a_limit():
+    pair = ClientPair(RawServer(), limits=LIMITS).ask_for_login().advance(4.5)
+    assert pair.outcome.fired == 0
+
+    pair.advance(1)
+
+    assert failed(pair, errors.TooLate).stage == "auth"

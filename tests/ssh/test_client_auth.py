@@ -163,14 +163,38 @@ def test_a_code_asked_for_after_the_password_does_not_get_the_password():
 
     assert login.passwords() == 1
     assert login.refused.methods == ("keyboard-interactive",)
+    assert login.refused.accepted == ("password",)
+    assert str(login.refused).startswith("password accepted, but the server wants one more step; tried password")
+
+
+def test_a_code_asked_for_after_the_answer_to_a_question_is_a_step_that_we_do_not_take():
+    login = Login(by_password())
+    login.refuse(b"keyboard-interactive")
+    login.hear(INFO_REQUEST, question((b"Password: ", False)))
+
+    login.refuse(b"keyboard-interactive", partial=True)
+
+    assert login.refused.accepted == ("keyboard-interactive",)
+    assert "one more step" in str(login.refused)
+
+
+def test_a_wrong_password_is_no_further_step():
+    login = Login(by_password())
+
+    login.refuse(b"password")
+
+    assert login.refused.accepted == ()
+    assert str(login.refused).startswith("the login was refused; tried password")
 
 
 def test_a_demand_for_a_new_password_is_refused():
     login = Login(by_password())
 
-    login.hear(INFO_REQUEST, string(b"Your password has expired"), string(b""))
+    login.hear(INFO_REQUEST, string(b"Your password has \x1b expired"), string(b""))
 
-    assert "new password" in str(login.refused)
+    assert str(login.refused).startswith(
+        "the password has expired: the server wants a new password first; tried password"
+    )
     assert login.passwords() == 1
 
 
@@ -220,6 +244,60 @@ def test_a_server_that_wants_both_gets_key_and_password():
 
     assert login.asked() == [b"publickey", b"password"]
     assert login.in_ == 1
+
+
+@pytest.mark.parametrize("method", [b"password", b"keyboard-interactive"])
+def test_a_server_that_wants_the_password_before_the_key_gets_both(method):
+    """sshd with "AuthenticationMethods password,publickey" does not look at a key shown first."""
+    login = Login(Credentials(b"ann", PASSWORD, ED25519))
+    login.refuse(method)
+    if method == b"keyboard-interactive":
+        login.hear(INFO_REQUEST, question((b"Password: ", False)))
+    login.refuse(b"publickey", partial=True)
+    login.hear(SUCCESS)
+
+    assert login.asked() == [b"publickey", method, b"publickey"]
+    assert (login.in_, login.passwords()) == (1, 1)
+
+
+def test_a_server_that_wants_the_key_and_then_an_answer_gets_both():
+    login = Login(Credentials(b"ann", PASSWORD, ED25519))
+    login.refuse(b"keyboard-interactive", partial=True)
+    login.hear(INFO_REQUEST, question((b"Password: ", False)))
+    login.hear(SUCCESS)
+
+    assert login.asked() == [b"publickey", b"keyboard-interactive"]
+    assert (login.in_, login.passwords()) == (1, 1)
+
+
+def test_a_key_is_shown_twice_at_most():
+    login = Login(Credentials(b"ann", PASSWORD, ED25519))
+    login.refuse(b"password")
+    login.refuse(b"publickey", partial=True)
+
+    login.refuse(b"password")
+
+    assert login.asked() == [b"publickey", b"password", b"publickey"]
+    assert login.refused.tried == ("publickey", "password", "publickey")
+
+
+def test_which_of_two_steps_was_wrong_is_said():
+    login = Login(Credentials(b"ann", PASSWORD, ED25519))
+    login.refuse(b"password", partial=True)
+
+    login.refuse(b"password")
+
+    assert str(login.refused).startswith("publickey accepted, password refused; tried publickey, password")
+    assert login.refused.accepted == ("publickey",)
+
+
+def test_a_server_that_wants_two_keys_gets_one():
+    login = Login(Credentials(b"ann", key=ED25519))
+
+    login.refuse(b"publickey", partial=True)
+
+    assert login.asked() == [b"publickey"]
+    assert login.refused.accepted == ("publickey",)
 
 
 def test_a_refused_key_is_not_shown_again():

@@ -78,7 +78,10 @@ class ClientAuth(SSHService):
         self._limits = limits
         self._logged_in = logged_in
         self._asked: str | None = None  # the method whose answer we wait for
-        self._tried: list[str] = []
+        self._tried: list[str] = []  # in order
+        self._spent: set[str] = set()  # of no more use
+        self._accepted: list[str] = []  # and the server wants more
+        self._again = False  # the key is tried a second time
         self._judged = False  # the server has looked at the password
         self._offered: tuple[str, ...] = ()
         self._banners = self._banner_bytes = self._questions = 0
@@ -115,6 +118,12 @@ class ClientAuth(SSHService):
         if self._asked != "publickey":
             # A server that does not have "password" has not looked at ours: it may still ask for it another way.
             self._judged = self._judged or partial or self._asked in offered or self._asked != "password"
+        elif not partial and "publickey" not in offered and not self._again:
+            # Not looked at: sshd with "AuthenticationMethods password,publickey" takes the key after the password.
+            self._again = True
+            self._spent.discard("publickey")
+        if partial and self._asked is not None:
+            self._accepted.append(self._asked)
         self._offered = offered
         self._next(offered)
 
@@ -130,7 +139,8 @@ class ClientAuth(SSHService):
     def _question(self, reader: Reader) -> None:
         # The meaning of 60 depends on the method.
         if self._asked == "password":
-            self._refused("the server wants a new password")  # PASSWD_CHANGEREQ
+            # PASSWD_CHANGEREQ; its text is the server's and stays there.
+            self._refused("the password has expired: the server wants a new password first")
         elif self._asked == "keyboard-interactive":
             self._answer(reader)
         else:
@@ -170,16 +180,23 @@ class ClientAuth(SSHService):
     def _next(self, offered: tuple[str, ...] | None) -> None:
         """Try the next method that we have and the server takes."""
         for method in _METHODS:
-            if method in self._tried or (offered is not None and method not in offered):
+            if method in self._spent or (offered is not None and method not in offered):
                 continue
             fields = self._fields(method, known=offered is not None)
             if fields is not None:
                 self._tried.append(method)
+                self._spent.add(method)
                 self._asked = method
                 head = string(self._credentials.user) + string(_SERVICE) + string(method.encode())
                 self.transport.sendPacket(userauth.MSG_USERAUTH_REQUEST, head + fields)
                 return
-        self._refused("the login was refused")
+        accepted = " and ".join(self._accepted)
+        if not accepted:
+            self._refused("the login was refused")
+        elif self._asked == self._accepted[-1]:
+            self._refused(f"{accepted} accepted, but the server wants one more step")
+        else:
+            self._refused(f"{accepted} accepted, {self._asked} refused")
 
     def _fields(self, method: str, known: bool) -> bytes | None:
         """What a request of this method carries; None when it makes no sense now.
@@ -226,7 +243,7 @@ class ClientAuth(SSHService):
 
     def _refused(self, why: str) -> None:
         self._asked = None
-        self.transport.fail(LoginRefused(why, self._offered, self._tried))
+        self.transport.fail(LoginRefused(why, self._offered, self._tried, self._accepted))
 
 
 def signature_algorithms(payload: bytes, limits: ClientLimits) -> tuple[bytes, ...] | None:

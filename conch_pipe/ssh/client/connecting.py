@@ -1,4 +1,4 @@
-"""Connect to an SFTP server: one call, one deadline, one session or one exception that says what was wrong.
+"""Connect to an SFTP server: one call, two deadlines, one session or one exception that says what was wrong.
 
 Decides nothing about addresses, pins or retries; its user does.
 """
@@ -36,6 +36,7 @@ class ClientSession:
 
     :ivar sftp: all that can be asked.
     :ivar host_key: the blob that the policy trusted.
+    :ivar server_version: the server's version line, printable ASCII.
     :ivar ended: fires with None when the connection is gone, whatever the reason.
     """
 
@@ -95,7 +96,7 @@ def connect(
 
 
 class _Attempt:
-    """One connect: whichever comes first, the session, an error, the deadline or the caller's cancelling, wins."""
+    """One connect: whichever comes first, the session, an error, a deadline or the caller's cancelling, wins."""
 
     def __init__(
         self,
@@ -116,8 +117,9 @@ class _Attempt:
         self._over = False
 
     def start(self) -> Deferred[ClientSession]:
-        """Begin; the deadline runs from here."""
-        self._timer = self._clock.callLater(self._limits.connect_s, self._late)
+        """Begin; the first deadline runs from here."""
+        self._wait(self._limits.connect_s)
+        self._transport.keyed.addCallback(self._keyed)
         self._transport.ready.addCallbacks(self._ready, lambda failure: self._stop(failure.value))
         factory = Factory.forProtocol(lambda: self._transport)
         factory.noisy = False
@@ -136,9 +138,19 @@ class _Attempt:
         if self._end():
             self._result.callback(ClientSession(self._transport, sftp))
 
-    def _late(self) -> None:
+    def _keyed(self, _: None) -> None:
+        if not self._over:
+            self._wait(self._limits.login_s)
+
+    def _wait(self, seconds: float) -> None:
+        """From now on there are so many seconds; what was left of the others is void."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._clock.callLater(seconds, self._late, seconds)
+
+    def _late(self, seconds: float) -> None:
         self._timer = None
-        self._stop(TooLate(self._transport.stage, self._limits.connect_s))
+        self._stop(TooLate(self._transport.stage, seconds))
 
     def _cancelled(self) -> None:
         why = ConnectionEnded("cancelled")

@@ -42,8 +42,8 @@ class Unreachable(ClientError):
 class TooLate(ClientError):
     """A deadline passed.
 
-    :param stage: what we were waiting for: ``connect``, ``version``, ``kex``, ``host key``, ``auth``, ``subsystem``,
-        ``request`` or ``progress``.
+    :param stage: what we were waiting for: until the key exchange ``connect``, ``version``, ``kex`` or ``host key``,
+        then ``auth`` or ``subsystem``, then ``request`` or ``progress``.
     """
 
     reason = "timeout"
@@ -88,13 +88,17 @@ class LoginRefused(ClientError):
     :param why: a short sentence of ours.
     :param methods: what the server would have accepted, as it last said.
     :param tried: what we tried, in order.
+    :param accepted: those of them that were right, but not enough for the server.
     """
 
     reason = "auth"
 
-    def __init__(self, why: str, methods: Sequence[str] = (), tried: Sequence[str] = ()) -> None:
+    def __init__(
+        self, why: str, methods: Sequence[str] = (), tried: Sequence[str] = (), accepted: Sequence[str] = ()
+    ) -> None:
         self.methods = tuple(methods)
         self.tried = tuple(tried)
+        self.accepted = tuple(accepted)
         super().__init__(f"{why}; tried {', '.join(tried) or 'nothing'}; the server takes {', '.join(methods) or '?'}")
 
 

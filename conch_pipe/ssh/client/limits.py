@@ -14,7 +14,8 @@ class ClientLimits:
 
     Those of the same name in :class:`~conch_pipe.ssh.limits.Limits` mean the same.
 
-    :param connect_s: one deadline for name resolution, TCP, version, key exchange, login and the start of SFTP.
+    :param connect_s: one deadline for name resolution, TCP, version and key exchange, the host key's check in it ...
+    :param login_s: ... and from there one for the login and the start of SFTP; sshd delays a refusal by some seconds.
     :param peer_rekey_bytes: 0: a server's key exchanges are counted against bytes of both directions ...
     :param early_rekey: ... of which there must be so many between two; what a server sends is little, and OpenSSH's
         RekeyLimit counts both ...
@@ -46,6 +47,7 @@ class ClientLimits:
     """
 
     connect_s: float = 10.0
+    login_s: float = 30.0
     version_line: int = 255
     packet_before_login: int = 35_000
     before_login: int = 262_144

@@ -73,6 +73,7 @@ class ClientTransport(Transport):
 
     :ivar stage: what we wait for, for errors.
     :ivar host_key: the blob that was trusted.
+    :ivar keyed: fires with None when the first key exchange has ended: the host key is trusted, the login begins.
     :ivar ended: fires with None when the connection is gone.
     :raises NoAgreement: none of the pinned keys can be used with these algorithms.
     """
@@ -94,6 +95,7 @@ class ClientTransport(Transport):
         self.signature_algorithms: tuple[bytes, ...] | None = None
         self.connection = ClientConnection(clock, limits)
         self.ready = self.connection.ready
+        self.keyed: Deferred[None] = Deferred()
         self.ended: Deferred[None] = Deferred()
         self._asked: Deferred[Any] | None = None  # the policy
         self._lines = 0  # before the version
@@ -287,6 +289,7 @@ class ClientTransport(Transport):
         if first:
             self.stage = "auth"
             self.sendPacket(SERVICE_REQUEST, string(ClientAuth.name))
+            self.keyed.callback(None)
 
     # Messages.
 
