@@ -5,7 +5,7 @@ The queries are in the modules of the same names; here they meet the database's 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -197,12 +197,24 @@ class Uploads(_Aggregate):
 class Jobs(_Aggregate):
     """The durable queue."""
 
-    def claim(self, kinds: Iterable[str], limit: int, lease_s: float) -> Deferred[list[Job]]:
+    def claim(
+        self,
+        kinds: Iterable[str],
+        limit: int,
+        lease_s: float,
+        lanes: Mapping[str, int] | None = None,
+        room: int | None = None,
+    ) -> Deferred[list[Job]]:
         """See :class:`IJobs`."""
-        return Deferred.fromCoroutine(self._claim(tuple(kinds), limit, lease_s))
+        # Copied: the caller's may change before the writing thread gets there.
+        return Deferred.fromCoroutine(
+            self._claim(tuple(kinds), limit, lease_s, None if lanes is None else dict(lanes), room)
+        )
 
-    async def _claim(self, kinds: tuple[str, ...], limit: int, lease_s: float) -> list[Job]:
-        claimed = await self._database.write(ingest.claim, kinds, limit, lease_s, self._now())
+    async def _claim(
+        self, kinds: tuple[str, ...], limit: int, lease_s: float, lanes: Mapping[str, int] | None, room: int | None
+    ) -> list[Job]:
+        claimed = await self._database.write(ingest.claim, kinds, limit, lease_s, self._now(), lanes, room)
         if claimed:
             crashpoint("P1")
         return claimed

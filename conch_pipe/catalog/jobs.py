@@ -6,11 +6,11 @@ settle. That rows are loaded once rests on the warehouse's ledger.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delete, func, insert, or_, select, update
 
 from conch_pipe.catalog.prepared import Prepared
 from conch_pipe.catalog.tables import jobs
@@ -28,7 +28,7 @@ class Backlog:
     oldest_at: datetime  # when the oldest of them was made
 
 
-_NEW = ("kind", "subject", "payload", "created_at", "due_at", "claims", "failures", "fence", "reason")
+_NEW = ("kind", "subject", "lane", "payload", "created_at", "due_at", "claims", "failures", "fence", "reason")
 _ADD = Prepared(insert(jobs).values({name: bindparam(name) for name in _NEW}).inline())
 
 
@@ -39,6 +39,7 @@ def add(connection: Connection, job: Job, at: datetime) -> None:
         {
             "kind": job.kind,
             "subject": job.subject,
+            "lane": job.lane,
             "payload": dict(job.payload),
             "created_at": at,
             "due_at": job.due_at,
@@ -50,23 +51,38 @@ def add(connection: Connection, job: Job, at: datetime) -> None:
     )
 
 
-def claim(connection: Connection, kinds: Iterable[str], limit: int, lease_s: float, at: datetime) -> list[Job]:
-    """Lease due jobs, oldest first; a job whose lease ran out is due."""
+def claim(
+    connection: Connection,
+    kinds: Iterable[str],
+    limit: int,
+    lease_s: float,
+    at: datetime,
+    lanes: Mapping[str, int] | None = None,
+    room: int | None = None,
+) -> list[Job]:
+    """Lease due jobs, oldest first; a job whose lease ran out is due.
+
+    :param lanes: how many of these lanes, at most.
+    :param room: how many of any other lane; None: as many as there are.
+    """
     due = (
+        jobs.c.ended_at.is_(None),
+        jobs.c.due_at <= at,
+        jobs.c.kind.in_(list(kinds)),
+        or_(jobs.c.lease_until.is_(None), jobs.c.lease_until <= at),
+    )
+    oldest = (
         select(jobs.c.id)
-        .where(
-            jobs.c.ended_at.is_(None),
-            jobs.c.due_at <= at,
-            jobs.c.kind.in_(list(kinds)),
-            or_(jobs.c.lease_until.is_(None), jobs.c.lease_until <= at),
-        )
+        .where(*due)
         .order_by(jobs.c.due_at, jobs.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)  # nothing on SQLite, where BEGIN IMMEDIATE lets one process in
     )
+    if lanes or room is not None:
+        oldest = oldest.where(jobs.c.id.in_(_within(due, lanes or {}, room)))
     rows = connection.execute(
         update(jobs)
-        .where(jobs.c.id.in_(due.scalar_subquery()))
+        .where(jobs.c.id.in_(oldest.scalar_subquery()))
         .values(claims=jobs.c.claims + 1, fence=jobs.c.fence + 1, lease_until=at + timedelta(seconds=lease_s))
         .returning(
             jobs.c.kind,
@@ -77,9 +93,29 @@ def claim(connection: Connection, kinds: Iterable[str], limit: int, lease_s: flo
             jobs.c.claims,
             jobs.c.failures,
             jobs.c.fence,
+            jobs.c.lane,
         )
     ).all()
     return sorted((Job(*row) for row in rows), key=lambda job: (job.due_at, job.id))
+
+
+def _within(due: Sequence[ColumnElement[bool]], lanes: Mapping[str, int], room: int | None) -> Select[tuple[int]]:
+    """Ids of the due jobs that find room in their lanes, each lane's oldest.
+
+    A query of its own, because PostgreSQL locks no rows of one with a window function.
+    """
+    place = func.row_number().over(partition_by=jobs.c.lane, order_by=(jobs.c.due_at, jobs.c.id)).label("place")
+    full = [lane for lane, number in lanes.items() if number <= 0]
+    ranked = select(jobs.c.id, jobs.c.lane, place).where(*due, jobs.c.lane.not_in(full)).subquery()
+    fits = [ranked.c.lane == ""]
+    # Lanes with the same number together: there are few numbers, and the statement stays short.
+    for number in set(lanes.values()) - {0}:
+        fits.append(
+            and_(ranked.c.lane.in_([lane for lane in lanes if lanes[lane] == number]), ranked.c.place <= number)
+        )
+    others = ranked.c.lane.not_in(list(lanes))
+    fits.append(others if room is None else and_(others, ranked.c.place <= room))
+    return select(ranked.c.id).where(or_(*fits))
 
 
 def renew(connection: Connection, job: Job, lease_s: float, at: datetime) -> bool:

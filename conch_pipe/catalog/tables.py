@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     Uuid,
+    literal_column,
 )
 
 
@@ -157,6 +158,7 @@ jobs = Table(
     Column("id", _Id, primary_key=True, autoincrement=True),
     Column("kind", String(32), nullable=False),  # ingest, …
     Column("subject", String(64), nullable=False),  # id of what it is about, for ingest the upload's
+    Column("lane", String(63), nullable=False, server_default=""),  # a remote's name; empty: it waits for no other job
     Column("payload", JSON, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("due_at", UtcTime, nullable=False),  # not before this; moved by a retry
@@ -179,4 +181,14 @@ Index(
     jobs.c.id,
     sqlite_where=jobs.c.ended_at.is_(None),
     postgresql_where=jobs.c.ended_at.is_(None),
+)
+
+# The jobs of one remote; jobs without a lane pay nothing for it.
+_IN_A_LANE = (jobs.c.ended_at.is_(None)) & (jobs.c.lane != literal_column("''"))
+Index(
+    "ix_jobs_lane",
+    jobs.c.lane,
+    jobs.c.due_at,
+    sqlite_where=_IN_A_LANE,
+    postgresql_where=_IN_A_LANE,
 )
