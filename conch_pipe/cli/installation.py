@@ -99,7 +99,8 @@ def make_folders(settings: Settings) -> None:
     """The folders the service writes to."""
     from conch_pipe.settings import local_path
 
-    settings.spool.folder.mkdir(parents=True, exist_ok=True)
+    for folder in (settings.spool.folder, settings.push.spool):
+        folder.mkdir(parents=True, exist_ok=True)
     for url in (settings.catalog.url, settings.warehouse.url):
         if (path := local_path(url)) is not None:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -68,6 +68,8 @@ def unusable(settings: Settings) -> list[str]:
         found.append("ssh.host_keys: at least one host key is needed")
     found += [_readable("ssh.host_keys", key) for key in settings.ssh.host_keys]
     found.append(_folder("spool.folder", settings.spool.folder))
+    found.append(_folder("push.spool", settings.push.spool))
+    found += [_root("push.roots", root) for root in settings.push.roots]
     for name, url in (("catalog", settings.catalog.url), ("warehouse", settings.warehouse.url)):
         path = local_path(url)
         found.append(_database(f"{name}.url", path) if path else "")
@@ -100,6 +102,15 @@ def _schemas(name: str, path: Path) -> str:
         return trouble
     if not path.is_dir():
         return f"{name}: {path} is not a folder; conch-pipe init makes it"
+    return "" if os.access(path, os.R_OK | os.X_OK) else f"{name}: {path} cannot be read by this user"
+
+
+def _root(name: str, path: Path) -> str:
+    """A folder of others that we read from."""
+    if trouble := _hidden(name, path):
+        return trouble
+    if not path.is_dir():
+        return f"{name}: {path} is not a folder"
     return "" if os.access(path, os.R_OK | os.X_OK) else f"{name}: {path} cannot be read by this user"
 
 

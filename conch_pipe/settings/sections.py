@@ -365,6 +365,44 @@ class Runner(Section):
     )
 
 
+class Push(Section):
+    """Recordings on their way to remotes."""
+
+    spool: Place = Field(
+        default=Path("recordings"),
+        description="Folder of manifests: each *.json moved into it is a recording, whose files are in it or in roots.",
+    )
+    roots: Places = Field(
+        default=(),
+        description="More folders that files of recordings may be in; they are read, and deleted at last.",
+    )
+    look_s: Seconds = Field(default=1, gt=0, le=3600, description="Seconds between looks for new manifests.")
+    connections: Count = Field(
+        default=64,
+        ge=1,
+        le=1000,
+        description="Connections to all remotes together; each has a limit of its own besides.",
+    )
+    connect_s: Seconds = Field(
+        default=10, gt=0, le=120, description="Seconds from a remote's name to the end of the first key exchange."
+    )
+    login_s: Seconds = Field(default=30, gt=0, le=600, description="Seconds the login may take after that.")
+    request_s: Seconds = Field(default=30, gt=0, le=3600, description="Seconds a remote may take to answer a request.")
+    progress_s: Seconds = Field(
+        default=60,
+        gt=0,
+        le=3600,
+        description="Seconds without an acknowledged byte that end an attempt.",
+    )
+    attempt_s: Seconds = Field(
+        default=21_600, ge=60, le=86_400, description="Seconds one attempt may take, all files of a recording together."
+    )
+    networks_allowed: Networks = Field(
+        default=(),
+        description="Loopback, private and link-local networks that remotes may be in all the same, like 10.20.0.0/16.",
+    )
+
+
 class Log(Section):
     """The log, on standard output."""
 
@@ -419,6 +457,7 @@ class Settings(BaseModel):
     schemas: Schemas = Schemas()
     workers: Workers = Workers()
     runner: Runner = Runner()
+    push: Push = Push()
     kept: Kept = Kept()
     log: Log = Log()
     disk: Disk = Disk()

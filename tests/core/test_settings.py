@@ -267,10 +267,13 @@ def test_a_network_with_bits_beyond_its_prefix_is_a_mistake(write):
 def test_missing_files_and_unusable_folders_are_told_together(write, tmp_path):
     (tmp_path / "spool").write_text("a file")
     (tmp_path / "catalog.sqlite").mkdir()
+    (tmp_path / "recordings").write_text("a file")
 
-    found = "\n".join(mistakes(write("")))
+    found = "\n".join(mistakes(write("[push]\nroots = ['media']\n")))
 
     for name in ("ssh_host_ed25519_key", "ssh_host_rsa_key", "spool.folder", "catalog.url", "schemas.folder"):
+        assert name in found
+    for name in ("push.spool", "push.roots"):
         assert name in found
 
 
