@@ -44,6 +44,7 @@ class Remote:
     disabled_reason: str = ""  # "host_key", "operator"
     disabled_at: datetime | None = None
     refused_key: bytes | None = None  # blob of the host key that was shown instead of a pinned one
+    changed_at: datetime | None = None  # when an operator last changed anything of it: what failed before may work now
 
 
 @dataclass(frozen=True, slots=True)
