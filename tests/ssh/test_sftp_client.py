@@ -731,3 +731,23 @@ def test_replies_may_come_in_any_pieces(sizes):
 
     assert [one.value for one in asked] == [{"size": number} for number in range(1, 9)]
     peer.client.end()
+
+
+def test_a_put_tells_when_its_bytes_are_on_their_way_and_how_many_are_acknowledged(fd):
+    peer = ByHand(limits=ClientLimits(writes=4))
+    told = []
+    outcome = Outcome(peer.client.put(fd, b"a", opened=told.append))
+    peer.hear(reply(Type.HANDLE, peer.last(), string(b"h")))
+
+    (upload,) = told
+    seen = [upload.acknowledged]
+    while not outcome.fired:
+        for kind, request, _ in peer.asked():
+            assert kind in (Type.WRITE, Type.CLOSE)
+            peer.hear(status(request))
+            seen.append(upload.acknowledged)
+
+    assert outcome.value == seen[-1] == len(CONTENT)
+    assert seen[0] == 0
+    assert seen == sorted(seen)
+    assert len(set(seen)) == len(CONTENT) // 32_768 + 1

@@ -84,7 +84,8 @@ def connect(
     """Connect, check the host key, log in, start SFTP.
 
     :param reactor: an IReactorTime.
-    :param endpoint: an IStreamClientEndpoint; :func:`endpoint` makes the fastest.
+    :param endpoint: an IStreamClientEndpoint; :func:`endpoint` makes the fastest. A ClientError it fails with is told
+        as it is.
     :param policy: an IHostKeyPolicy.
     :returns: a ClientSession, or fails with a ClientError; then the connection is closed. Cancelling it closes too.
     """
@@ -186,6 +187,8 @@ class _Attempt:
 def _explained(failure: Failure, seconds: float) -> ClientError:
     """What an endpoint fails with, in our words; the original is the cause."""
     problem = failure.value
+    if isinstance(problem, ClientError):
+        return problem
     explained: ClientError
     if isinstance(problem, error.DNSLookupError):
         explained = NameNotFound("the host's name has no address")

@@ -77,9 +77,16 @@ class NoAgreement(ClientError):
 
 
 class HostKeyRefused(ClientError):
-    """The server's key is not the one we trust, or its signature is not good."""
+    """The server's key is not the one we trust, or its signature is not good.
+
+    :param blob: the key that was shown, when it is known that the server has its private half.
+    """
 
     reason = "host_key"
+
+    def __init__(self, why: str, blob: bytes | None = None) -> None:
+        super().__init__(why)
+        self.blob = blob
 
 
 class LoginRefused(ClientError):

@@ -48,5 +48,5 @@ class Pinned:
     def verify(self, blob: bytes, algorithm: bytes) -> bool:
         """Whether it is one of them."""
         if blob not in self.pinned:
-            raise HostKeyRefused("the server's host key is not the one that is pinned")
+            raise HostKeyRefused("the server's host key is not the one that is pinned", blob)
         return True

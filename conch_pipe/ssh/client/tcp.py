@@ -112,8 +112,8 @@ class PushingConnector(tcp.Connector):
         return PushingClient(self.host, self.port, self.bindAddress, self, self.reactor)
 
 
-class _Reactor:
-    """A reactor whose ``connectTCP`` makes such connections: HostnameEndpoint asks for nothing else that differs."""
+class PushingReactor:
+    """A reactor whose ``connectTCP`` makes such connections: endpoints ask for nothing else that differs."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -139,7 +139,7 @@ def endpoint(reactor: Any, host: str, port: int, timeout_s: float = 30.0) -> Any
     """
     if not host or not all("!" <= c != "\x7f" for c in host):
         raise ValueError("a host's name is empty or has a control character or a blank in it")  # CVE-2025-61985
-    pushing = _Reactor(reactor)
+    pushing = PushingReactor(reactor)
     if isIPAddress(host):
         return TCP4ClientEndpoint(pushing, host, port, timeout_s)
     if isIPv6Address(host):

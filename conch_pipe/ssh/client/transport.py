@@ -257,13 +257,13 @@ class ClientTransport(Transport):
         elif self.host_key == reply.host_key:
             self.new_keys(reply.secret)
         else:
-            self.fail(HostKeyRefused("the server showed another host key in mid-session"))
+            self.fail(HostKeyRefused("the server showed another host key in mid-session", reply.host_key))
 
     def _judged(self, answer: object, reply: Reply) -> None:
         if self.failure is not None or self.gone:
             return
         if answer is not True:
-            self.fail(HostKeyRefused("the host key is not trusted"))
+            self.fail(HostKeyRefused("the host key is not trusted", reply.host_key))
             return
         self.host_key = reply.host_key
         self.stage = "kex"

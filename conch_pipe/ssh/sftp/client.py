@@ -8,7 +8,7 @@ Sans-IO; see sftp/requests.py for how requests wait and end.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.conch.ssh.filetransfer import FXF_CREAT, FXF_TRUNC, FXF_WRITE
@@ -19,6 +19,7 @@ from conch_pipe.ssh.interfaces import FileSystemStatus
 from conch_pipe.ssh.sftp import replies
 from conch_pipe.ssh.sftp.replies import Entry
 from conch_pipe.ssh.sftp.requests import Pipe, SFTPRequests
+from conch_pipe.ssh.sftp.upload import Upload
 from conch_pipe.ssh.sftp.wire import Type, attributes
 
 __all__ = ["FRESH", "Pipe", "SFTPClient"]
@@ -69,16 +70,18 @@ class SFTPClient(SFTPRequests):
         attrs: Mapping[str, Any] | None = None,
         *,
         durable: bool = False,
+        opened: Callable[[Upload], object] | None = None,
     ) -> Deferred[int]:
         """Open a remote file, send a local one into it, close it.
 
         :param size: bytes; the local file's size, unless given.
         :param durable: fsync before the close, where the server has that (``fsync@openssh.com``).
+        :param opened: called when the remote file is open and its bytes are on their way, to look at how they do.
         :returns: the bytes sent; the server has said OK to each WRITE and to the CLOSE.
         """
         if size is None:
             size = os.fstat(fd).st_size
-        return Deferred.fromCoroutine(self._put(fd, path, size, flags, attrs, durable))
+        return Deferred.fromCoroutine(self._put(fd, path, size, flags, attrs, durable, opened))
 
     def fsync(self, handle: bytes) -> Deferred[None]:
         """Have what was written made durable.
@@ -175,13 +178,22 @@ class SFTPClient(SFTPRequests):
         return string(path)
 
     async def _put(
-        self, fd: int, path: bytes, size: int, flags: int, attrs: Mapping[str, Any] | None, durable: bool
+        self,
+        fd: int,
+        path: bytes,
+        size: int,
+        flags: int,
+        attrs: Mapping[str, Any] | None,
+        durable: bool,
+        opened: Callable[[Upload], object] | None,
     ) -> int:
         handle = await self.open(path, flags, attrs)
         upload = self._upload(handle, fd, size, 0)
         durable = durable and b"fsync@openssh.com" in self.extensions
         # A small file is on its way already: the CLOSE goes with it, and saves waiting for the server once.
         closing = None if upload.left or durable or upload.over else self.close(handle)
+        if opened is not None:
+            opened(upload)
         try:
             await upload.finished
             if durable:

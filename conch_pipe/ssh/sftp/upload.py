@@ -26,7 +26,7 @@ class Upload:
     :param stopped: called when nothing more is to be sent, and nothing was wrong with the connection.
     """
 
-    __slots__ = ("_at", "_end", "_stopped", "_string", "fd", "finished", "flying", "over", "size", "start")
+    __slots__ = ("_at", "_end", "_largest", "_stopped", "_string", "fd", "finished", "flying", "over", "size", "start")
 
     def __init__(self, handle: bytes, fd: int, start: int, size: int, stopped: Callable[[Upload], None]) -> None:
         self._string = string(handle)
@@ -35,6 +35,7 @@ class Upload:
         self.size = size
         self._end = start + size
         self._stopped = stopped
+        self._largest = 0  # bytes of one WRITE
         self.flying = 0  # WRITEs not yet answered
         self.over = False  # ``finished`` has fired
         self.finished: Deferred[int] = Deferred(lambda _: self._stop())
@@ -43,6 +44,11 @@ class Upload:
     def left(self) -> int:
         """Bytes not yet sent."""
         return self._end - self._at
+
+    @property
+    def acknowledged(self) -> int:
+        """Bytes that the server has said OK to; it may be some WRITEs more."""
+        return max(0, self._at - self.start - self.flying * self._largest)
 
     @property
     def head_size(self) -> int:
@@ -57,6 +63,7 @@ class Upload:
     def sent(self, size: int) -> None:
         """The WRITE is on its way."""
         self._at += size
+        self._largest = max(self._largest, size)
         self.flying += 1
 
     def end_if_done(self) -> None:
