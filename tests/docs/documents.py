@@ -11,6 +11,7 @@ PARTNERS = ROOT / "docs" / "partners.md"
 OPERATORS = ROOT / "docs" / "operators.md"
 SCHEMAS = ROOT / "docs" / "schemas.md"
 SECURITY = ROOT / "docs" / "security.md"
+CUSTOMERS = ROOT / "docs" / "customers.md"
 
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

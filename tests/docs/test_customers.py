@@ -1,0 +1,142 @@
+"""docs/customers.md: its snippets are taken by a real sshd and mean what the page says; its rules are the program's."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from conch_pipe.model import Remote, Status
+from conch_pipe.remotes.form import MOST_CONNECTIONS
+from tests.docs.documents import CUSTOMERS, block, blocks, code, rows, without_blocks
+from tests.live.sftp_servers import make_key, program
+
+SNIPPETS = [one for one in blocks(CUSTOMERS) if one.language == "sshd_config"]
+OURS, THEIRS = "203.0.113.10", "198.51.100.7"
+NEEDED = {"realpath", "stat", "open", "write", "close", "fstat"}
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory):
+    """Runs sshd's own check of a configuration with a snippet at its end."""
+    if program("sshd") is None:
+        pytest.skip("sshd is not installed")
+    folder = tmp_path_factory.mktemp("sshd")
+    key = make_key(folder / "host_key")
+
+    def run(snippet: str, *options: str) -> str:
+        config = folder / "sshd_config"
+        config.write_text(f"HostKey {key}\nSubsystem sftp internal-sftp\n{snippet}")
+        done = subprocess.run([program("sshd"), *options, "-f", config], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    return run
+
+
+def effective(sshd, snippet: str, address: str, user: str = "pipe") -> dict[str, str]:
+    """What sshd would do with that user from that address."""
+    told = sshd(snippet, "-T", "-C", f"user={user},host=host.example,addr={address}")
+    return dict(line.split(" ", 1) for line in told.splitlines() if " " in line)
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda one: one.heading)
+def test_sshd_takes_every_snippet_and_it_concerns_nobody_else(sshd, snippet):
+    sshd(snippet.text, "-t")
+
+    assert effective(sshd, snippet.text, OURS, "root") == effective(sshd, "", OURS, "root")
+    assert effective(sshd, snippet.text, THEIRS) != effective(sshd, "", THEIRS)
+
+
+def test_only_our_addresses_may_come_as_the_user(sshd):
+    snippet = block(CUSTOMERS, "Only from our addresses", "sshd_config")
+
+    assert "denyusers" not in effective(sshd, snippet, OURS)
+    assert "denyusers" not in effective(sshd, snippet, "203.0.113.11")
+    assert effective(sshd, snippet, THEIRS)["denyusers"] == "pipe"
+
+
+def test_sftp_and_nothing_else_is_what_the_user_gets(sshd):
+    for snippet in SNIPPETS:
+        if "ForceCommand" in snippet.text:
+            told = effective(sshd, snippet.text, OURS)
+            assert told["forcecommand"].startswith("internal-sftp")
+            assert (told["disableforwarding"], told["permittty"]) == ("yes", "no")
+
+
+def test_denied_and_allowed_requests_are_known_to_openssh_and_leave_us_what_we_need():
+    server = Path("/usr/lib/openssh/sftp-server")
+    if not server.exists():
+        pytest.skip("sftp-server is not installed")
+    known = set(subprocess.run([server, "-Q", "requests"], capture_output=True, text=True, check=True).stdout.split())
+    text = "\n".join(one.text for one in SNIPPETS)
+    denied = [set(one.split(",")) for one in re.findall(r" -P (\S+)", text)]
+    allowed = [set(one.split(",")) for one in re.findall(r" -p (\S+)", text)]
+
+    assert denied and allowed
+    assert all(one <= known for one in denied + allowed)
+    assert all(one >= NEEDED for one in allowed)
+    assert not [one for one in denied if one & NEEDED]
+
+
+def test_the_requests_that_the_page_says_we_send_are_those():
+    told = [code(requests) for _, requests in rows(CUSTOMERS, "we do", "with which SFTP requests")]
+
+    assert {one for names in told for one in names} == NEEDED
+
+
+def test_the_line_of_authorized_keys_is_read_by_openssh(tmp_path):
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("ssh-keygen is not installed")
+    line = block(CUSTOMERS, "With a key instead of a password", "")
+    public = Path(f"{make_key(tmp_path / 'key')}.pub").read_text().split()[1]
+    file = tmp_path / "authorized_keys"
+    file.write_text(re.sub(r"AAAA\S*", public, line))
+
+    done = subprocess.run(["ssh-keygen", "-lf", file], capture_output=True, text=True, check=True)
+
+    assert public not in line and "pipe (ED25519)" in done.stdout
+
+
+def test_the_collecting_script_moves_whole_groups_only(tmp_path):
+    here, there = tmp_path / "in", tmp_path / "out"
+    here.mkdir()
+    there.mkdir()
+    whole = {"a.mp4", "a_raw.webm", "a.jpg", "a_filmstrip.jpg", "-b c.mp4"}
+    half = {"a_b.mp4", "ab.mp4", "d.mp4", "d_raw.mp4"}
+    for name in whole | half:
+        (here / name).write_text(name)
+    for marker in ("a.done", "-b c.done"):
+        (here / marker).touch()
+    script = tmp_path / "pipe-collect"
+    script.write_text(block(CUSTOMERS, "Collecting the files", "sh"))
+
+    for _ in range(2):  # again finds nothing
+        subprocess.run(["sh", script, here, there], check=True)
+
+    assert {one.name for one in there.iterdir()} == whole
+    assert {one.name for one in here.iterdir()} == half
+
+
+def test_every_script_of_the_page_is_one():
+    for one in blocks(CUSTOMERS):
+        if one.language == "sh":
+            subprocess.run(["sh", "-n"], input=one.text, text=True, check=True)
+
+
+def test_every_status_has_a_row_and_no_other_is_named():
+    told = [code(status)[0] for status, _, _ in rows(CUSTOMERS, "status", "what happened", "what you do")]
+
+    assert sorted(told) == sorted(one.value for one in Status)
+
+
+def test_the_numbers_of_the_page_are_the_programs():
+    text = without_blocks(CUSTOMERS.read_text()).replace("\n", " ")
+    defaults = {name: field.default for name, field in Remote.__dataclass_fields__.items()}
+
+    assert f"{defaults['port']} if you say nothing" in text
+    assert f"At most {defaults['max_connections']} are open at a time" in text
+    assert f"1 to {MOST_CONNECTIONS}" in text
