@@ -48,6 +48,16 @@ def _named(job: Job) -> str:
     return f"job {job.id} ({job.kind} {job.subject})"
 
 
+class Lanes(Protocol):
+    """What the runner needs to know of jobs that must take turns; see lanes.Lanes."""
+
+    def room(self, held: Mapping[str, int]) -> tuple[Mapping[str, int], int | None]:
+        """How many more jobs of these lanes may be claimed now, and how many of each other one; see IJobs.claim.
+
+        :param held: jobs that are worked on here, by lane.
+        """
+
+
 @dataclass(eq=False, slots=True)
 class _Task:
     """A job this process holds the lease of."""
@@ -72,6 +82,7 @@ class Runner(Service):
     :param capacity: jobs at a time; more than there are workers, so that checks go on while loads wait.
     :param poll_s: between looks at the queue.
     :param drain_s: what running jobs may still take when the service stops; then they are released.
+    :param lanes: asked before each claim; None: no job has to take turns.
     """
 
     _log = Logger()
@@ -86,6 +97,7 @@ class Runner(Service):
         poll_s: float = 1.0,
         lease_s: float = 60.0,
         drain_s: float = 30.0,
+        lanes: Lanes | None = None,
     ) -> None:
         self.jobs = jobs
         self.chains = chains
@@ -94,6 +106,7 @@ class Runner(Service):
         self.poll_s = poll_s
         self.lease_s = lease_s
         self.drain_s = drain_s
+        self.lanes = lanes
         self._tasks: set[_Task] = set()
         self._waits: Counter[int] = Counter()  # job id → times in a row it found something busy
         self._claiming: Deferred[None] | None = None
@@ -144,13 +157,20 @@ class Runner(Service):
             if room <= 0:
                 return  # the end of a job nudges
             try:
-                jobs = await self.jobs.claim(tuple(self.chains), room, self.lease_s)
+                jobs = await self._claim(room)
             except PipeError as error:
                 self._tell_trouble(str(error))
                 return
             self._tell_trouble("")
             for job in jobs:
                 self._begin(job)
+
+    def _claim(self, limit: int) -> Deferred[list[Job]]:
+        kinds = tuple(self.chains)
+        if self.lanes is None:
+            return self.jobs.claim(kinds, limit, self.lease_s)
+        lanes, room = self.lanes.room(Counter(task.job.lane for task in self._tasks if task.job.lane))
+        return self.jobs.claim(kinds, limit, self.lease_s, lanes, room)
 
     def _tell_trouble(self, trouble: str) -> None:
         """:param trouble: why the queue cannot be read; empty: it can."""
