@@ -77,6 +77,16 @@ UPLOAD_COMPLETED = Kind(
 UPLOAD_FAILED = Kind("upload.failed", "upload {upload_id} failed: {problem}", LogLevel.warn)
 UPLOAD_DELAYED = Kind("upload.delayed", "upload {upload_id} waits: {reason}", LogLevel.warn)
 
+RECORDING_ACCEPTED = Kind(
+    "recording.accepted",
+    "recording {recording_id} of {organisation}/{environment}: {name}, {files} files, {bytes} bytes, for {remotes}, "
+    "{seconds:.3f} s",
+)
+RECORDING_REPEATED = Kind("recording.repeated", "recording {recording_id} of {organisation}/{environment} again")
+RECORDING_REFUSED = Kind(
+    "recording.refused", "recording {recording_id} of {organisation}/{environment} refused: {problem}", LogLevel.warn
+)
+
 WORKER_STARTED = Kind("worker.started", "worker {pid} started", LogLevel.debug)
 WORKER_DIED = Kind("worker.died", "worker {pid} died: {reason}", LogLevel.error)
 WAREHOUSE_BUSY = Kind("warehouse.busy", "the analytics file is in use elsewhere; uploads wait", LogLevel.warn)

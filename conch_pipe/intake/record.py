@@ -1,4 +1,4 @@
-"""The record of an upload in the catalog: written once however the answers come, and its verdict waited for.
+"""Records in the catalog, written once however the answers come, and the verdict on an upload waited for.
 
 Knows no bytes and no stage of an upload (upload.py); tells no events.
 """
@@ -6,7 +6,7 @@ Knows no bytes and no stage of an upload (upload.py); tells no events.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
@@ -39,21 +39,37 @@ async def accept(
     :raises PipeError: what IUploads.accept raises; UNKNOWN_OUTCOME when it stayed unknown.
     """
     job = ingest_job(upload, upload.received_at)
+    return await certain(
+        lambda: uploads.accept(upload, job, same_within_s=same_within_s, content=content),
+        lambda: uploads.get(upload.id),
+        clock,
+        within_s=within_s,
+    )
+
+
+async def certain(
+    accept: Callable[[], Deferred[T]], look: Callable[[], Deferred[T | None]], clock: IReactorTime, *, within_s: float
+) -> T:
+    """Record something; when the outcome is unknown, look and try again.
+
+    :param accept: records it, by an id: twice is once.
+    :param look: what was recorded by that id, or None.
+    :param within_s: how long the outcome is looked for.
+    :raises PipeError: what the first ``accept`` raises; UNKNOWN_OUTCOME when it stayed unknown.
+    """
     try:
-        return cast(Upload, await uploads.accept(upload, job, same_within_s=same_within_s, content=content))
+        return await accept()
     except PipeError as error:
         if error.code is not Code.UNKNOWN_OUTCOME:
             raise
         unknown = error
     until, pause = clock.seconds() + within_s, FIRST_PAUSE_S
     while (left := until - clock.seconds()) > 0:
-        found = await _or_none(uploads.get(upload.id), min(left / 2, ASK_S), clock)
+        found: T | None = await _or_none(look(), min(left / 2, ASK_S), clock)
         # Not there now may still mean on its way; a second accept by the same id settles it either way.
-        found = found or await _or_none(
-            uploads.accept(upload, job, same_within_s=same_within_s, content=content), min(left / 2, ASK_S), clock
-        )
+        found = found or await _or_none(accept(), min(left / 2, ASK_S), clock)
         if found is not None:
-            return cast(Upload, found)
+            return found
         await deferLater(clock, min(pause, max(0, until - clock.seconds())), lambda: None)
         pause = min(pause * 2, LONGEST_PAUSE_S)
     raise unknown
@@ -81,7 +97,7 @@ async def verdict(
     return recorded
 
 
-async def _or_none(asked: Deferred[T], within_s: float, clock: IReactorTime) -> T | None:
+async def _or_none(asked: Deferred[Any], within_s: float, clock: IReactorTime) -> Any:
     """An answer, or None when there is none in time."""
     try:
         return await asked.addTimeout(within_s, clock)
