@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, cast
 
 from twisted.conch.ssh import userauth
 from twisted.conch.ssh.keys import Key
@@ -19,6 +19,7 @@ from twisted.conch.ssh.service import SSHService
 from conch_pipe.ssh.client.errors import ClientError, LoginRefused
 from conch_pipe.ssh.client.limits import ClientLimits
 from conch_pipe.ssh.fields import Malformed, Reader, printable, string, u32
+from conch_pipe.ssh.keys.private import PrivateKey
 
 _SERVICE = b"ssh-connection"
 _METHODS = ("publickey", "password", "keyboard-interactive")  # in the order we try them
@@ -32,14 +33,14 @@ class Credentials:
 
     :param user: 1 to 255 bytes without control characters.
     :param password: sent once on a connection.
-    :param key: private: Ed25519, ECDSA on a NIST curve or RSA.
+    :param key: private: Ed25519, ECDSA on a NIST curve or RSA; kept as Conch's.
     :param keyboard_interactive: the password may also be the answer to the only question of that method.
     :raises ValueError: of the wrong shape, without what it is.
     """
 
     user: bytes
     password: bytes | None = field(default=None, repr=False)
-    key: Key | None = field(default=None, repr=False)
+    key: Key | PrivateKey | None = field(default=None, repr=False)
     keyboard_interactive: bool = True
 
     def __post_init__(self) -> None:
@@ -47,7 +48,9 @@ class Credentials:
             raise ValueError("a user name is empty, too long or has a control character")  # CVE-2025-61984
         if self.password is None and self.key is None:
             raise ValueError("there is neither a password nor a key")
-        if self.key is not None and (self.key.isPublic() or self.key.type() not in ("Ed25519", "EC", "RSA")):
+        if isinstance(self.key, PrivateKey):
+            object.__setattr__(self, "key", self.key.conch)
+        elif self.key is not None and (self.key.isPublic() or self.key.type() not in ("Ed25519", "EC", "RSA")):
             raise ValueError("the key is not a private Ed25519, ECDSA or RSA key")
 
 
@@ -216,7 +219,7 @@ class ClientAuth(SSHService):
 
     def _signed(self) -> bytes | None:
         """The key and its signature at once: asking first whether it would do costs waiting for the server once."""
-        key = self._credentials.key
+        key = cast("Key | None", self._credentials.key)
         algorithm = self._algorithm(key) if key is not None else None
         if key is None or algorithm is None:
             return None
