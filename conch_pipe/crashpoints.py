@@ -34,6 +34,23 @@ LABELS = {
     "S2": "recovery moved the first orphan",
 }
 
+PUSH_LABELS = {
+    "A1": "the transaction that accepts a recording is open",
+    "A2": "recording, pushes and jobs are inserted, COMMIT not yet sent",
+    "A3": "COMMIT returned",
+    "R1": "the job of a push is leased",
+    "R2": "the attempt begins, nothing is connected",
+    "R3": "connected and logged in",
+    "R4": "the main file is sent by half",
+    "R5": "the main file is closed on the remote",
+    "R6": "all files are sent, nothing is recorded",
+    "R7": "the attempt is recorded, COMMIT not yet sent",
+    "R8": "the attempt is settled in the catalog",
+    "T1": "a recording's files are to be deleted, all are there",
+    "T2": "the first of them is deleted",
+    "T3": "all are deleted, nothing is recorded",
+}
+
 _wanted, _, _count = os.environ.get("PIPE_CRASH", "").partition(":")
 _left = int(_count or 1)
 
@@ -41,7 +58,7 @@ _left = int(_count or 1)
 def crashpoint(label: str) -> None:
     """Die here when the environment asks for it.
 
-    :param label: a key of :data:`LABELS`.
+    :param label: a key of :data:`LABELS` or :data:`PUSH_LABELS`.
     """
     global _left
     if label != _wanted:

@@ -87,6 +87,50 @@ RECORDING_REFUSED = Kind(
     "recording.refused", "recording {recording_id} of {organisation}/{environment} refused: {problem}", LogLevel.warn
 )
 
+RECORDING_KEPT = Kind(
+    "recording.kept", "recording {recording_id} of {organisation}: {reason}, its files are kept {until}"
+)
+RECORDING_CLEARED = Kind(
+    "recording.cleared", "recording {recording_id} of {organisation} is everywhere, {files} files deleted here"
+)
+RECORDING_PURGE_SOON = Kind(
+    "recording.purge_soon",
+    "recording {recording_id} of {organisation} never reached {remotes}: its files are deleted on {until}",
+    LogLevel.warn,
+)
+RECORDING_PURGED = Kind(
+    "recording.purged",
+    "recording {recording_id} of {organisation} never reached {remotes}: {files} files deleted",
+    LogLevel.warn,
+)
+RECORDING_LEFT = Kind(
+    "recording.left",
+    "recording {recording_id} of {organisation}: {file} is not deleted, it is {reason}",
+    LogLevel.warn,
+)
+
+PUSH_PROGRESS = Kind(
+    "push.progress", "push {push_id}: {sent} of {size} bytes of {file} have arrived at {remote}", LogLevel.debug
+)
+PUSH_ATTEMPTED = Kind(
+    "push.attempted",
+    "recording {recording_id} of {organisation} to {remote}, attempt {number}: {status} {reason}, {bytes} bytes, "
+    "{seconds:.3f} s",
+)
+PUSH_DELIVERED = Kind(
+    "push.delivered",
+    "recording {recording_id} of {organisation} has arrived at {remote}: {files} files, {bytes} bytes, {seconds:.3f} s "
+    "after it was saved",
+)
+PUSH_GIVEN_UP = Kind(
+    "push.given_up",
+    "recording {recording_id} of {organisation} is given up for {remote} after {attempts} attempts: {reason}",
+    LogLevel.error,
+)
+REMOTE_DISABLED = Kind(
+    "remote.disabled", "remote {remote} is disabled: it shows host key {new} instead of {old}", LogLevel.error
+)
+
 WORKER_STARTED = Kind("worker.started", "worker {pid} started", LogLevel.debug)
 WORKER_DIED = Kind("worker.died", "worker {pid} died: {reason}", LogLevel.error)
 WAREHOUSE_BUSY = Kind("warehouse.busy", "the analytics file is in use elsewhere; uploads wait", LogLevel.warn)

@@ -3,7 +3,7 @@
 A remote's limit is never passed. It is approached slowly: one connection until that has worked, then twice as many for
 each that does. A failure is remembered for a while and told to whoever comes next: a dead host is asked once in 30
 seconds and a wrong password tried once a minute, however many recordings wait. In memory only; a remote that was
-changed is forgotten. Does not connect, and knows no jobs: push.py asks before each attempt, the runner before each claim.
+changed is forgotten. Does not connect and knows no jobs: push.py asks before each attempt, the runner before a claim.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "conch_pipe"
-CORE = {"model", "errors", "interfaces", "events", "settings", "crashpoints", "jsonlog", "presence"}
+CORE = {"model", "errors", "interfaces", "events", "settings", "crashpoints", "jsonlog", "presence", "progress"}
 LEAVES = {"ssh", "formats"}
 ROOMS = {"sftp", "web", "intake", "processing", "remotes", "catalog", "warehouse", "objects", "processes"}
 PROGRAMS = {"tap", "door", "assembly", "gateway", "cli"}
