@@ -1,1 +1,1 @@
-"""Servers we talk to: what may be said of them, how to connect, and how files are carried there."""
+"""Servers we talk to: recordings are carried there, and an operator tests whether they could be."""
