@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from time import time
 from typing import Any
 
 from twisted.logger import Logger, LogLevel
@@ -86,6 +87,8 @@ RECORDING_REPEATED = Kind("recording.repeated", "recording {recording_id} of {or
 RECORDING_REFUSED = Kind(
     "recording.refused", "recording {recording_id} of {organisation}/{environment} refused: {problem}", LogLevel.warn
 )
+MANIFEST_REFUSED = Kind("manifest.refused", "manifest {manifest} refused: {problem}", LogLevel.warn)
+MANIFEST_DELAYED = Kind("manifest.delayed", "manifest {manifest} waits: {reason}", LogLevel.warn)
 
 RECORDING_KEPT = Kind(
     "recording.kept", "recording {recording_id} of {organisation}: {reason}, its files are kept {until}"
@@ -148,14 +151,15 @@ SCHEMAS_REFUSED = Kind(
 CATALOGUE: Mapping[str, Kind] = {kind.name: kind for kind in list(globals().values()) if isinstance(kind, Kind)}
 
 
+_log = Logger(namespace="conch_pipe")
+
+
 @implementer(IEvents)
 class Events:
     """Tells every listener of every event; one that fails is logged and harms nobody else.
 
     :param listeners: functions of one Event; they return at once.
     """
-
-    _log = Logger(namespace="conch_pipe")
 
     def __init__(self, listeners: tuple[Callable[[Event], None], ...] = ()) -> None:
         self.listeners = list(listeners)
@@ -164,10 +168,22 @@ class Events:
     def note(self, kind: Kind, **fields: Any) -> None:
         """See :class:`conch_pipe.interfaces.IEvents`."""
         self.counts[kind.name] += 1
-        self._log.emit(kind.level, kind.sentence, event=kind.name, **fields)
+        # As Logger.emit does it, which looks through all levels for the one it was given: a third of an event's cost.
+        _log.observer(
+            {
+                **fields,
+                "event": kind.name,
+                "log_logger": _log,
+                "log_level": kind.level,
+                "log_namespace": _log.namespace,
+                "log_source": None,
+                "log_format": kind.sentence,
+                "log_time": time(),
+            }
+        )
         event = Event(kind, fields)
         for listener in self.listeners:
             try:
                 listener(event)
             except Exception:  # noqa: BLE001 - the fan-out is one of the four places that translate
-                self._log.failure("a listener of {event} failed", event=kind.name)
+                _log.failure("a listener of {event} failed", event=kind.name)

@@ -11,6 +11,7 @@ import hmac
 import os
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -34,6 +35,8 @@ from conch_pipe.ssh.interfaces import IPasswordAttempt
 FLOOR_S = 1.0  # a failure is answered no sooner
 JITTER_S = 0.2
 REMEMBER_EVERY = timedelta(minutes=1)
+RECENT_S = 1.0  # for so long a credential is not asked for again by those whose secret was verified: a login storm
+RECENT = 1000  # credentials
 CLIENT_DELAY_S = 5.0  # a whole delay would be a lock: logins have a deadline
 _CLIENT_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 
@@ -42,7 +45,7 @@ _CLIENT_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 class Login:
     """Checks an ssh.interfaces.IPasswordAttempt.
 
-    :param credentials: an ICredentials; asked once per login.
+    :param credentials: an ICredentials; asked once per login, but see RECENT_S.
     :param checks: compares secrets.
     :param disconnect: ends a connection that cannot be told yes or no now: session id and text for the client.
     :param waits: whether a connection, by its session id, is there and still waits for an answer.
@@ -79,6 +82,7 @@ class Login:
         self._addresses = Throttle(clock.seconds, free=free, longest_s=longest_s)
         self._clients = Throttle(clock.seconds, free=free, longest_s=min(longest_s, CLIENT_DELAY_S))
         self._key = key or os.urandom(32)
+        self._recent: dict[str, tuple[Credential, float]] = {}  # as the catalog had it, until
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
         """See ICredentialsChecker.
@@ -107,10 +111,13 @@ class Login:
     async def _login(self, given: Any, peer: Peer) -> Client:
         username = bytes(given.username)
         client_id = username.decode() if _CLIENT_ID.fullmatch(username) else ""
-        credential: Credential | None = await self._credentials.find(client_id) if client_id else None
-
         # A secret proven minutes ago waits for nobody else's failures.
-        if not self._checks.known(credential, given.password):
+        credential = self._just_found(client_id)
+        known = self._checks.known(credential, given.password)
+        if not known:
+            credential = await self._find(client_id)
+            known = self._checks.known(credential, given.password)
+        if not known:
             account, source = self._account(username), network(peer.address)
             delay = max(self._addresses.delay(source), self._clients.delay(account))
             await self._until(self._clock.seconds() + delay)
@@ -129,10 +136,25 @@ class Login:
         assert credential is not None
         return self._welcome(credential, peer)
 
+    def _just_found(self, client_id: str) -> Credential | None:
+        credential, until = self._recent.get(client_id, (None, 0.0))
+        return credential if 0 < until - self._clock.seconds() <= RECENT_S else None
+
+    async def _find(self, client_id: str) -> Credential | None:
+        credential: Credential | None = await self._credentials.find(client_id) if client_id else None
+        if credential is not None:
+            self._recent.pop(client_id, None)
+            self._recent[client_id] = (credential, self._clock.seconds() + RECENT_S)
+            if len(self._recent) > RECENT:
+                del self._recent[next(iter(self._recent))]
+        return credential
+
     def _welcome(self, credential: Credential, peer: Peer) -> Client:
         now, last = utc(self._clock), credential.last_login_at
         if last is None or now - last >= REMEMBER_EVERY:  # else a login storm would be a storm of writes
             self._credentials.logged_in(credential.client_id, now).addErrback(self._not_remembered)
+            if (found := self._recent.get(credential.client_id)) is not None:
+                self._recent[credential.client_id] = (replace(found[0], last_login_at=now), found[1])
         return Client(credential.client_id, credential.organisation, frozenset(credential.schemas), peer)
 
     def _not_remembered(self, failure: Failure) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from twisted.conch.avatar import ConchUser
@@ -20,12 +20,12 @@ from conch_pipe.sftp.session import PutSession
 from conch_pipe.sftp.visits import Visit, Visits
 from conch_pipe.ssh.interfaces import FileSystemStatus, IPutServer, Security
 
+# What a login's event tells of its protection.
+_TOLD = tuple(one.name for one in fields(Security) if one.name != "retiring")
+
 
 def _protection(security: Security | None) -> dict[str, Any]:
-    """What a login's event tells of it."""
-    told = asdict(security) if security is not None else {}
-    told.pop("retiring", None)
-    return told
+    return {} if security is None else {name: getattr(security, name) for name in _TOLD}
 
 
 class Partner(ConchUser):

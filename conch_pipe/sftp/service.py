@@ -217,9 +217,10 @@ class SFTPService(Service):
         await self._factory.drain()
 
     def _disconnect(self, session: str, text: str) -> None:
-        for connection in self._factory.live():
-            if connection.peer.session == session:
-                connection.sendDisconnect(DISCONNECT_BY_APPLICATION, text)
+        connection = self._factory.find(session)
+        if connection is not None:
+            connection.sendDisconnect(DISCONNECT_BY_APPLICATION, text)
 
     def _waits(self, session: str) -> bool:
-        return any(each.peer.session == session and each.open_for_login for each in self._factory.live())
+        connection = self._factory.find(session)
+        return connection is not None and connection.open_for_login

@@ -18,6 +18,7 @@ from conch_pipe.ssh.limits import Limits
 from conch_pipe.ssh.server.announced import ANNOUNCEMENT
 from conch_pipe.ssh.server.connection import PutConnection
 from conch_pipe.ssh.transport.algorithms import CLIENT, Agreed, Algorithms
+from conch_pipe.ssh.transport.deadlines import Deadlines
 from conch_pipe.ssh.transport.kex import ClientExchange, Transcript, verify
 from conch_pipe.ssh.transport.states import CHANNEL_DATA, KEXINIT, NEWKEYS
 from conch_pipe.ssh.transport.transport import Transport
@@ -129,6 +130,14 @@ class StockServer(SSHServerTransport):
         self.limits = door.factory.limits
         self.peer = Peer("192.0.2.7", 50000, "", "0" * 16)
         self.trusted = True
+        self._deadlines = Deadlines(door.clock)
+
+    def after(self, name: str, seconds: float, function: Any) -> None:
+        self._deadlines.set(name, seconds, function)
+        self._deadlines.wind()
+
+    def stop_timer(self, name: str) -> None:
+        self._deadlines.drop(name)
 
     @property
     def banner(self) -> str:

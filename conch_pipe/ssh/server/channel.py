@@ -6,14 +6,14 @@ control: the receive window is opened again when storage keeps up, replies wait 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.conch.ssh.channel import SSHChannel
 from twisted.conch.ssh.connection import EXTENDED_DATA_STDERR
-from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
-from conch_pipe.ssh.fields import Malformed, Reader, printable, string, u32
+from conch_pipe.ssh.fields import Malformed, Reader, printable, string
 from conch_pipe.ssh.interfaces import IPutServer
 from conch_pipe.ssh.sftp.server import SFTPServer
 
@@ -41,7 +41,6 @@ class PutChannel(SSHChannel):
     eof = False  # the client said so
     _refused: bytes | None = None  # what was asked for in place of SFTP
     _status: int | None = None  # exit status, once nothing more will come from us
-    _subsystem_timer: IDelayedCall | None = None
 
     # What the connection calls.
 
@@ -50,7 +49,7 @@ class PutChannel(SSHChannel):
         limits = self.conn.transport.limits
         self._backlog = bytearray()
         self._told: set[str] = set()
-        self._subsystem_timer = self.conn.transport.clock.callLater(limits.subsystem_s, self._too_late)
+        self.conn.transport.after(self._deadline, limits.subsystem_s, partial(self.finished, 1))
 
     def requestReceived(self, requestType: bytes, data: bytes) -> bool:
         """Whether the request is granted.
@@ -136,6 +135,10 @@ class PutChannel(SSHChannel):
         """Send replies, as the peer's window allows; too many that it does not take end the connection."""
         if self._status is not None or self.localClosed:
             return
+        if not self._backlog and len(data) <= min(self.remoteMaxPacket, self.remoteWindowLeft):
+            self.remoteWindowLeft -= len(data)
+            self.conn.sendData(self, data)
+            return
         self._backlog += data
         self._flush()
         if len(self._backlog) > self.conn.transport.limits.backlog:
@@ -198,18 +201,14 @@ class PutChannel(SSHChannel):
             self.conn.sendData(self, bytes(self._backlog[:size]))
             del self._backlog[:size]
         if self._status is not None and not self._backlog and not self.localClosed:
-            self.conn.sendRequest(self, b"exit-status", u32(self._status))
-            self.conn.sendEOF(self)
-            self.conn.sendClose(self)
+            self.conn.sendEnd(self, self._status)
 
-    def _too_late(self) -> None:
-        self._subsystem_timer = None
-        self.finished(1)
+    @property
+    def _deadline(self) -> str:
+        return f"subsystem of {self.id}"
 
     def _stop_timer(self) -> None:
-        timer, self._subsystem_timer = self._subsystem_timer, None
-        if timer is not None:
-            timer.cancel()
+        self.conn.transport.stop_timer(self._deadline)
 
     def _end(self, reason: str) -> None:
         self._stop_timer()

@@ -11,7 +11,6 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from twisted.conch.ssh import connection as conch
-from twisted.internet.interfaces import IDelayedCall
 
 from conch_pipe.ssh.fields import Malformed, Reader, string, u32
 from conch_pipe.ssh.server.announced import PROOF, understands
@@ -29,7 +28,6 @@ class PutConnection(conch.SSHConnection):
 
     transport: PutTransport
     channels: dict[int, PutChannel]
-    _timer: IDelayedCall | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,14 +38,12 @@ class PutConnection(conch.SSHConnection):
         """The client logged in."""
         self._began = self._requested = self._beat_at = self.transport.clock.seconds()
         self._packets_seen = self._misses = 0
-        self._timer = self.transport.clock.callLater(self.transport.limits.tick_s, self._tick)
+        self.transport.after("tick", self.transport.limits.tick_s, self._tick)
         self._announce()
 
     def serviceStopped(self) -> None:
         """The connection is gone."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self.transport.stop_timer("tick")
         super().serviceStopped()
 
     def packetReceived(self, messageNum: int, packet: bytes) -> None:
@@ -231,6 +227,21 @@ class PutConnection(conch.SSHConnection):
             self.transport.sendPacket(conch.MSG_CHANNEL_WINDOW_ADJUST, u32(remote) + u32(bytesToAdd))
             channel.localWindowLeft += bytesToAdd
 
+    def sendData(self, channel: PutChannel, data: bytes) -> None:
+        """Send data, which the peer's window allows."""
+        if not channel.localClosed:
+            remote = self.channelsToRemoteChannel[channel]
+            self.transport.sendPacket(conch.MSG_CHANNEL_DATA, u32(remote) + string(data))
+
+    def sendEnd(self, channel: PutChannel, status: int) -> None:
+        """Exit status, end of data, close (Conch's three, without a log line for each)."""
+        if not channel.localClosed:
+            remote = u32(self.channelsToRemoteChannel[channel])
+            exit_status = remote + string(b"exit-status") + b"\0" + u32(status)
+            self.transport.sendPacket(conch.MSG_CHANNEL_REQUEST, exit_status)
+            self.transport.sendPacket(conch.MSG_CHANNEL_EOF, remote)
+            self.sendClose(channel)
+
     def sendClose(self, channel: PutChannel) -> None:
         """Close our side (Conch's, without a log line for each)."""
         if not channel.localClosed:
@@ -243,7 +254,7 @@ class PutConnection(conch.SSHConnection):
 
     def _tick(self) -> None:
         limits, clock = self.transport.limits, self.transport.clock
-        self._timer = clock.callLater(limits.tick_s, self._tick)
+        self.transport.after("tick", limits.tick_s, self._tick)
         now = clock.seconds()
         for channel in self.channels.values():
             if channel.server is not None:

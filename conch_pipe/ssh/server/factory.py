@@ -96,6 +96,7 @@ class PutFactory(SSHFactory):
         self.announced = Announced(host_keys)
         self.retiring = frozenset(map(fingerprint, retiring))
         self._live: dict[PutTransport, _Place] = {}
+        self._by_session: dict[str, PutTransport] = {}
         self._nameless: dict[BehindProxy, _Place] = {}
         self._tally: Tally = OwnTally() if tally is None else tally
         self._proxies = Networks(proxy_from)
@@ -166,6 +167,10 @@ class PutFactory(SSHFactory):
         """Connections at this moment; ``avatar`` is there when ``avatar_known``."""
         return list(self._live)
 
+    def find(self, session: str) -> PutTransport | None:
+        """The connection of this id; None when it is gone."""
+        return self._by_session.get(session)
+
     def end_where(self, matches: Callable[[Any], bool], reason: str) -> int:
         """End the connections whose avatar matches (a credential was revoked).
 
@@ -209,6 +214,7 @@ class PutFactory(SSHFactory):
     def left(self, connection: PutTransport, seconds: float, reason: str) -> None:
         """A connection is gone."""
         place = self._live.pop(connection, None)
+        self._by_session.pop(connection.peer.session, None)
         if place is not None:
             self._tally.add(place.source, -1, -int(place.waiting))
             if place.waiting and self._draining is None:
@@ -250,6 +256,7 @@ class PutFactory(SSHFactory):
         connection = PutTransport(peer, self._offers.to(address), self.limits, self._clock)
         connection.factory = self
         self._live[connection] = place
+        self._by_session[peer.session] = connection
         self._listener.opened(peer.session, peer.address, peer.port)
         return connection
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from conch_pipe.ssh.fields import Malformed, Reader, printable, string, u32
 from conch_pipe.ssh.transport import kex
@@ -31,6 +32,9 @@ _NAMES = re.compile(rb"%b(?:,%b){0,%d}" % (_NAME, _NAME, _MOST_NAMES - 1))
 _MARKERS = (b"ext-info-", b"kex-strict-")  # among the exchanges, but none
 _NO_COMPRESSION = b"none"
 _TOLD = 200  # characters of a peer's list that an error shows
+# Peers come with the lists that they had the last time: what was made of so many different ones is kept.
+_KEPT = 16
+_USUAL = 4096  # bytes of a KEXINIT; longer ones are not kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +110,19 @@ def shown(names: tuple[bytes, ...]) -> str:
 
 
 def read(payload: bytes) -> Proposal:
-    """Parse a KEXINIT, in time linear in its length.
+    """Parse a KEXINIT, in time linear in its length; one that differs in its cookie alone is not parsed again.
 
     :param payload: without the message number.
     :raises Malformed: it is none, or a list has more than 128 names or one of more than 64 characters.
     """
     if len(payload) < COOKIE:
         raise Malformed("the message ends too early")
-    reader = Reader(memoryview(payload)[COOKIE:])
+    lists = payload[COOKIE:]
+    return _known(lists) if len(lists) <= _USUAL else _parsed(lists)
+
+
+def _parsed(lists: bytes) -> Proposal:
+    reader = Reader(lists)
 
     def names() -> tuple[bytes, ...]:
         return _names(reader.string(_LONGEST_LIST))
@@ -131,6 +140,9 @@ def read(payload: bytes) -> Proposal:
     )
     reader.end()
     return proposal
+
+
+_known = lru_cache(maxsize=_KEPT)(_parsed)
 
 
 def _tail(reader: Reader) -> bool:
@@ -155,6 +167,11 @@ def write(cookie: bytes, algorithms: Algorithms, extra_exchanges: Sequence[bytes
     :param cookie: 16 random bytes.
     :param extra_exchanges: markers such as ``kex-strict-s-v00@openssh.com``.
     """
+    return cookie + _written(algorithms, tuple(extra_exchanges))
+
+
+@lru_cache(maxsize=_KEPT)
+def _written(algorithms: Algorithms, extra_exchanges: tuple[bytes, ...]) -> bytes:
     ciphers, macs = algorithms.ciphers, algorithms.macs
     none = (_NO_COMPRESSION,)
     lists = (
@@ -163,7 +180,7 @@ def write(cookie: bytes, algorithms: Algorithms, extra_exchanges: Sequence[bytes
         *(ciphers, ciphers, macs, macs, none, none),
         *((), ()),  # languages
     )
-    return cookie + b"".join(string(b",".join(names)) for names in lists) + b"\0" + u32(0)
+    return b"".join(string(b",".join(names)) for names in lists) + b"\0" + u32(0)
 
 
 def has_own_mac(cipher: bytes) -> bool:
@@ -171,6 +188,7 @@ def has_own_mac(cipher: bytes) -> bool:
     return cipher.endswith(b"-gcm@openssh.com") or cipher == b"chacha20-poly1305@openssh.com"
 
 
+@lru_cache(maxsize=_KEPT)
 def agree(client: Proposal, server: Proposal) -> Agreed:
     """The client's first choice of each kind that the server has too.
 
@@ -191,6 +209,14 @@ def agree(client: Proposal, server: Proposal) -> Agreed:
     _uncompressed(client.compressions_to_client, server.compressions_to_client)
     guess_was_right = (client_exchanges[0], client.host_keys[0]) == (server_exchanges[0], server.host_keys[0])
     return Agreed(exchange, host_key, cipher_to_server, cipher_to_client, mac_to_server, mac_to_client, guess_was_right)
+
+
+@lru_cache(maxsize=_KEPT)
+def fastest(offered: Algorithms, theirs: Proposal) -> Algorithms:
+    """AES-GCM alone where the peer has it: it costs a third to a quarter of what the others do, on both sides."""
+    both = set(theirs.ciphers_to_server).intersection(theirs.ciphers_to_client)
+    fast = tuple(name for name in offered.ciphers if b"-gcm@" in name and name in both)
+    return replace(offered, ciphers=fast) if fast else offered
 
 
 def _unmarked(exchanges: tuple[bytes, ...]) -> tuple[bytes, ...]:

@@ -9,14 +9,16 @@ padding, tag. Knows no message and no order of messages.
 
 from __future__ import annotations
 
-import hmac
 import os
 import struct
+from hmac import compare_digest
 from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 _U32 = struct.Struct(">L")
@@ -156,21 +158,21 @@ class _Ctr:
 
     block = 16
 
-    def __init__(self, key: bytes, iv: bytes, sending: bool, digest: str, mac_key: bytes) -> None:
+    def __init__(self, key: bytes, iv: bytes, sending: bool, digest: hashes.HashAlgorithm, mac_key: bytes) -> None:
         cipher = Cipher(algorithms.AES(key), modes.CTR(iv[:16]))
         self._cipher = cipher.encryptor() if sending else cipher.decryptor()
         # An HMAC with its key already hashed: copying it is cheaper than hashing the key for each packet.
-        self._keyed = hmac.new(mac_key, digestmod=digest)
-        self.tag = self._keyed.digest_size
+        self._keyed = HMAC(mac_key, digest)
+        self.tag = digest.digest_size
 
     def _mac(self, packet: memoryview, sequence: int) -> bytes:
         mac = self._keyed.copy()
         mac.update(_U32.pack(sequence))
         mac.update(packet)
-        return mac.digest()
+        return mac.finalize()
 
     def _verify(self, buffer: memoryview, end: int, sequence: int) -> None:
-        if not hmac.compare_digest(self._mac(buffer[:end], sequence), buffer[end : end + self.tag]):
+        if not compare_digest(self._mac(buffer[:end], sequence), buffer[end : end + self.tag]):
             raise BadPacket
 
 
@@ -231,11 +233,11 @@ CIPHERS: dict[bytes, tuple[int, int]] = {
     b"aes256-ctr": (32, 16),
 }
 # Name → (hash, bytes of key, whether the tag covers what is on the wire).
-MACS: dict[bytes, tuple[str, int, bool]] = {
-    b"hmac-sha2-256-etm@openssh.com": ("sha256", 32, True),
-    b"hmac-sha2-512-etm@openssh.com": ("sha512", 64, True),
-    b"hmac-sha2-256": ("sha256", 32, False),
-    b"hmac-sha2-512": ("sha512", 64, False),
+MACS: dict[bytes, tuple[hashes.HashAlgorithm, int, bool]] = {
+    b"hmac-sha2-256-etm@openssh.com": (hashes.SHA256(), 32, True),
+    b"hmac-sha2-512-etm@openssh.com": (hashes.SHA512(), 64, True),
+    b"hmac-sha2-256": (hashes.SHA256(), 32, False),
+    b"hmac-sha2-512": (hashes.SHA512(), 64, False),
 }
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import traceback
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.conch.ssh import transport
 from twisted.conch.ssh.transport import DISCONNECT_MAC_ERROR, DISCONNECT_PROTOCOL_ERROR
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ISystemHandle, ITCPTransport
+from twisted.internet.interfaces import IPushProducer, IReactorTime, ISystemHandle, ITCPTransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -21,6 +23,7 @@ from zope.interface import implementer
 from conch_pipe.ssh.fields import Malformed, Reader, printable, string, u32
 from conch_pipe.ssh.limits import Limits
 from conch_pipe.ssh.transport.ciphers import BadPacket
+from conch_pipe.ssh.transport.deadlines import Deadlines
 from conch_pipe.ssh.transport.packets import Incoming, Outgoing
 from conch_pipe.ssh.transport.states import CALM, CHANNEL_DATA, DISCONNECT, KEX_LAST, KEXINIT, UNIMPLEMENTED
 
@@ -56,7 +59,8 @@ class PacketTransport(transport.SSHTransportBase):
         self._out: list[bytearray] = []
         self._collected = 0  # bytes of them
         self._pauses: set[str] = set()
-        self._timers: dict[str, IDelayedCall] = {}
+        self._deadlines = Deadlines(clock)
+        self._answered = False  # something was sent since it was last asked
         self._socket: Any = None  # the socket, where there is one
 
     # What a subclass says.
@@ -108,8 +112,10 @@ class PacketTransport(transport.SSHTransportBase):
         """See tcp.BufferedProtocol."""
         self.bytes_received += count
         self.incoming.filled(count)
+        self._answered = False
         self._read()
-        self._acknowledge()
+        if not self._answered:
+            self._acknowledge()
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes that came through another kind of connection."""
@@ -124,8 +130,7 @@ class PacketTransport(transport.SSHTransportBase):
         if self.ending is None:
             self.ending = f"the {'server' if self.isClient else 'client'} closed the connection"
         self.incoming.close()
-        for name in list(self._timers):
-            self.stop_timer(name)
+        self._deadlines.clear()
         service, self.service = self.service, None
         if service is not None:
             service.serviceStopped()
@@ -175,13 +180,9 @@ class PacketTransport(transport.SSHTransportBase):
                 return
 
     def _turn_soon(self) -> None:
-        if "turn" not in self._timers:
+        if "turn" not in self._deadlines:
             self.pause("turn")
-            self._timers["turn"] = self.clock.callLater(0, self._next_turn)
-
-    def _next_turn(self) -> None:
-        del self._timers["turn"]
-        self.resume("turn")
+            self.after("turn", 0, partial(self.resume, "turn"))
 
     def _end_turn(self) -> None:
         if self.ending is None:
@@ -189,9 +190,10 @@ class PacketTransport(transport.SSHTransportBase):
         else:
             self.incoming.close()
         self.flush()
+        self._deadlines.wind()
 
     def _acknowledge(self) -> None:
-        """Have what was read acknowledged now, not in 40 ms.
+        """Have what was read acknowledged now, not in 40 ms. A reply that was sent at once has done so already.
 
         ssh2 (Node) sends each WRITE as two segments without TCP_NODELAY and holds the second back until the first is
         acknowledged: 10 MB by ssh2-sftp-client took 7.0 s, now 0.3 s. The kernel forgets the option: after each read.
@@ -256,6 +258,7 @@ class PacketTransport(transport.SSHTransportBase):
         """Hand what was collected to the connection."""
         if self._out:
             out, self._out, self._collected = self._out, [], 0
+            self._answered = True
             if not self.gone:
                 self.transport.write(b"".join(out))
 
@@ -321,20 +324,23 @@ class PacketTransport(transport.SSHTransportBase):
     def ignored(self, packet: bytes) -> None:
         """IGNORE, DEBUG, UNIMPLEMENTED."""
 
-    # Timers.
+    # Deadlines.
+
+    def after(self, name: str, seconds: float, function: Callable[[], object]) -> None:
+        """Call a function then, unless :meth:`stop_timer` comes first or the connection is lost."""
+        if not self.gone:
+            self._deadlines.set(name, seconds, function)
+            if not self._turn:
+                self._deadlines.wind()
 
     def start_timer(self, name: str, seconds: float, why: str) -> None:
         """Abort after so many seconds."""
-        self.stop_timer(name)
-        self._timers[name] = self.clock.callLater(seconds, self._expired, name, why)
+        self.after(name, seconds, partial(self._expired, name, why))
 
     def stop_timer(self, name: str) -> None:
         """It was in time."""
-        timer = self._timers.pop(name, None)
-        if timer is not None:
-            timer.cancel()
+        self._deadlines.drop(name)
 
     def _expired(self, name: str, why: str) -> None:
-        del self._timers[name]
         self.expired(name, why)
         self.abort(why)

@@ -210,12 +210,11 @@ class Transport(PacketTransport):
         first, self.secure = not self.secure, True
         if not first:
             self.rekeyings += 1
-        self.stop_timer("rekey")
-        self._timers["rekey"] = self.clock.callLater(self.limits.rekey_s, self._rekey_due)
+        self.after("rekey", self.limits.rekey_s, self._rekey_due)
         self.secured(first)
 
     def _rekey_due(self) -> None:
-        self._timers["rekey"] = self.clock.callLater(self.limits.rekey_s, self._rekey_due)
+        self.after("rekey", self.limits.rekey_s, self._rekey_due)
         if self.trusted and self._proposal is None and self.ending is None:
             self.sendKexInit()
 
