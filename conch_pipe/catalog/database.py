@@ -14,7 +14,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, RootTransaction
 from sqlalchemy.exc import DBAPIError
@@ -47,6 +47,10 @@ class IsDatabase(Protocol):
 class _Broken(Exception):
     """The whole transaction is gone, not only one savepoint (SQLite rolls back on a full disk)."""
 
+    def __init__(self, error: PipeError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
 
 def _first(transaction: RootTransaction, call: Callable[[Connection], T]) -> T:
     """Run a function in a transaction that holds nothing else yet: one that fails ends it, and nobody else loses."""
@@ -56,7 +60,7 @@ def _first(transaction: RootTransaction, call: Callable[[Connection], T]) -> T:
         try:
             transaction.rollback()
         except DBAPIError as gone:
-            raise _Broken from (error if isinstance(error, DBAPIError) else gone)
+            raise _Broken(explain(error if isinstance(error, DBAPIError) else gone)) from gone
         if isinstance(error, DBAPIError):
             raise explain(error) from error
         raise
@@ -66,7 +70,7 @@ def _in_savepoint(connection: Connection, call: Callable[[Connection], T]) -> T:
     try:
         tell(connection, "SAVEPOINT work")
     except DBAPIError as error:
-        raise _Broken from error
+        raise _Broken(explain(error)) from error
     try:
         result = call(connection)
         tell(connection, "RELEASE SAVEPOINT work")
@@ -75,55 +79,80 @@ def _in_savepoint(connection: Connection, call: Callable[[Connection], T]) -> T:
             tell(connection, "ROLLBACK TO SAVEPOINT work")
             tell(connection, "RELEASE SAVEPOINT work")
         except DBAPIError as gone:
-            raise _Broken from (error if isinstance(error, DBAPIError) else gone)
+            raise _Broken(explain(error if isinstance(error, DBAPIError) else gone)) from gone
         if isinstance(error, DBAPIError):
             raise explain(error) from error
         raise
     return result
 
 
-def run_together(engine: Engine, calls: Iterator[Callable[[Connection], Any]]) -> list[Deferred[Any]]:
-    """Run functions in one transaction and commit once; one that fails undoes only its own changes.
+class Writer:
+    """The connection that writes. It stays open: taking one for each transaction cost as much as all its SQL.
 
-    :param engine: of which a connection is taken and given back.
-    :param calls: functions of a Connection; asked for when the database is ours, or when it cannot be had.
-    :returns: fired Deferreds in the same order; all hold the same PipeError when the transaction failed.
+    :param engine: of which it is taken; anew after a transaction that failed as a whole.
     """
-    results: list[Deferred[Any]] = []
-    try:
-        with engine.connect().execution_options(writes=True) as connection:
-            transaction, empty = connection.begin(), True
-            for call in calls:
-                if empty:
-                    results.append(execute(_first, transaction, call))
-                else:
-                    results.append(execute(_in_savepoint, connection, call))
-                if isinstance(results[-1].result, Failure) and results[-1].result.check(_Broken):
-                    connection.invalidate()
-                    return _all_failed(results, calls, explain(results[-1].result.value.__cause__))
-                if transaction.is_active:
-                    empty = False
-                else:
-                    transaction = connection.begin()
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    def run(self, calls: Iterator[Callable[[Connection], Any]]) -> list[Any]:
+        """Run functions in one transaction and commit once; one that fails undoes only its own changes.
+
+        :param calls: functions of a Connection; asked for when the database is ours, or when it cannot be had.
+        :returns: what they returned, or a Failure in its place, in the same order; all have the same PipeError when
+            the transaction failed.
+        """
+        results: list[Any] = []
+        try:
+            self._run(calls, results)
+        except BaseException as error:
+            self.close(broken=True)
+            if isinstance(error, _Broken):
+                told = error.error
+            elif isinstance(error, DBAPIError):
+                told = explain(error)
+            else:
+                raise
+            return [Failure(told) for _ in (*results, *calls)]
+        return results
+
+    def _run(self, calls: Iterator[Callable[[Connection], Any]], results: list[Any]) -> None:
+        if self._connection is None:
+            self._connection = self._engine.connect().execution_options(writes=True)
+        connection = self._connection
+        transaction, empty = connection.begin(), True
+        for call in calls:
             try:
-                transaction.commit()
-            except DBAPIError as error:
+                results.append(_first(transaction, call) if empty else _in_savepoint(connection, call))
+            except _Broken:
+                results.append(None)
+                raise
+            except BaseException:  # noqa: BLE001 - it must reach its caller, and no other
+                results.append(Failure())
+            if transaction.is_active:
+                empty = False
+            else:
+                transaction = connection.begin()
+        try:
+            transaction.commit()
+        except DBAPIError as error:
+            told = explain_commit(error)
+            if told.code is Code.UNKNOWN_OUTCOME:
+                self.close(broken=True)
+                doubt(self._engine)
+            raise _Broken(told) from error
+
+    def close(self, *, broken: bool = False) -> None:
+        """Give the connection back.
+
+        :param broken: nobody shall have it any more.
+        """
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            if broken:
                 connection.invalidate()
-                told = explain_commit(error)
-                if told.code is Code.UNKNOWN_OUTCOME:
-                    doubt(engine)
-                return _all_failed(results, calls, told)
-    except DBAPIError as error:
-        return _all_failed(results, calls, explain(error))
-    return results
-
-
-def _all_failed(
-    results: list[Deferred[Any]], calls: Iterator[Callable[[Connection], Any]], error: PipeError
-) -> list[Deferred[Any]]:
-    for result in results:
-        result.addErrback(lambda _: None)
-    return [fail(error) for _ in (*results, *calls)]
+            connection.close()
 
 
 def _current(url: str, busy_timeout_s: float) -> Engine:
@@ -145,9 +174,9 @@ def _read(engine: Engine, query: Callable[..., T], args: tuple[Any, ...], kwargs
         raise explain(error) from error
 
 
-def _tell(results: list[Deferred[Any]], waiting: list[Deferred[Any]]) -> None:
+def _tell(results: list[Any], waiting: list[Deferred[Any]]) -> None:
     for result, done in zip(results, waiting, strict=True):
-        result.chainDeferred(done)
+        done.callback(result)  # a Failure is one there, too
 
 
 _Read = tuple[Engine, Callable[..., Any], tuple[Any, ...], dict[str, Any], Deferred[Any]]
@@ -247,8 +276,10 @@ class Database:
                 self._deliver(done.callback, result)
 
     def _write_until_closed(self, engine: Engine) -> None:
+        writer = Writer(engine)
         while (first := self._queue.get()) is not _CLOSE:
-            self._commit_together(engine, first)
+            self._commit_together(writer, first)
+        writer.close()
         for _ in self._readers:
             self._reads.put(None)
         for reader in self._readers:
@@ -257,11 +288,7 @@ class Database:
         assert self._closed is not None
         self._deliver(self._closed.callback, None)
 
-    def _in_turn(self, engine: Engine, calls: Iterator[Callable[[Connection], Any]]) -> list[Deferred[Any]]:
-        with self._turn:
-            return run_together(engine, calls)
-
-    def _commit_together(self, engine: Engine, first: _Work) -> None:
+    def _commit_together(self, writer: Writer, first: _Work) -> None:
         works: list[_Work] = []
 
         def waiting() -> Iterator[Callable[[Connection], Any]]:
@@ -276,10 +303,11 @@ class Database:
                     self._queue.put(_CLOSE)  # nothing comes after it
                     return
 
-        # In a Deferred, because an error that nobody foresaw must reach its callers and not end this thread.
-        together = execute(self._in_turn, engine, waiting())
-        together.addErrback(lambda failure: [fail(failure) for _ in works or [first]])
-        results = cast(list[Deferred[Any]], together.result)
+        try:
+            with self._turn:
+                results = writer.run(waiting())
+        except BaseException:  # noqa: BLE001 - what nobody foresaw must reach its callers and not end this thread
+            results = [Failure() for _ in works or [first]]
         self._deliver(_tell, results, [done for _, done in works or [first]])
 
 
@@ -308,7 +336,12 @@ class DirectDatabase:
         """:returns: a Deferred that has fired; the change is durable."""
         if self._engine is None:
             return fail(_closed())
-        return run_together(self._engine, iter([lambda connection: query(connection, *args, **kwargs)]))[0]
+        writer = Writer(self._engine)
+        try:
+            (result,) = writer.run(iter([lambda connection: query(connection, *args, **kwargs)]))
+        finally:
+            writer.close()
+        return fail(result) if isinstance(result, Failure) else succeed(result)
 
     def close(self) -> Deferred[None]:
         """Close the files."""

@@ -40,10 +40,9 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    options = connection.get_execution_options()
-    if options.get("doubtful"):
+    if connection.engine.get_execution_options().get("doubtful"):  # asked anew: a connection keeps what it began with
         _settle_log(connection)
-    tell(connection, "BEGIN IMMEDIATE" if options.get("writes", False) else "BEGIN")
+    tell(connection, "BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
 
 
 def doubt(engine: Engine) -> None:

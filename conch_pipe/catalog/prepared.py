@@ -67,10 +67,9 @@ class _Compiled:
         self._positional = bool(compiled.positional)
         names = compiled.positiontup if self._positional else list(compiled.binds)
         known = compiled.construct_params(_check=False)
-        self._values = [
-            (name, known[name], compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
-            for name in names
-        ]
+        self._names = [(name, known[name]) for name in names]
+        converts = [compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names]
+        self._converts = [(place, convert) for place, convert in enumerate(converts) if convert is not None]
         columns = statement.selected_columns if self.gives_rows else ()
         self._columns: list[tuple[int, Convert]] = []
         for place, column in enumerate(columns):
@@ -80,13 +79,12 @@ class _Compiled:
 
     def parameters(self, values: Mapping[str, Any]) -> Any:
         """In the driver's form."""
-        found = []
-        for name, known, convert in self._values:
-            value = values.get(name, known)
-            found.append(value if convert is None else convert(value))
+        found = [values.get(name, known) for name, known in self._names]
+        for place, convert in self._converts:
+            found[place] = convert(found[place])
         if self._positional:
             return found
-        return dict(zip((name for name, _, _ in self._values), found, strict=True))
+        return dict(zip((name for name, _ in self._names), found, strict=True))
 
     def rows(self, found: Sequence[Any]) -> list[list[Any]]:
         """In Python's types."""

@@ -14,7 +14,7 @@ from twisted.internet.defer import DeferredList
 from twisted.python.failure import Failure
 
 from conch_pipe.catalog import Database, DirectDatabase
-from conch_pipe.catalog.database import run_together
+from conch_pipe.catalog.database import Writer
 from conch_pipe.catalog.engine import make_engine
 from conch_pipe.catalog.versions import bring_up_to_date
 from conch_pipe.errors import Code, PipeError
@@ -112,11 +112,11 @@ def test_the_first_of_a_group_that_fails_takes_nobody_with_it(tmp_path):
     bring_up_to_date(engine)
     works = [(add_and_raise, "a"), (add_and_raise, "b"), (add, "c"), (add_and_raise, "d"), (add, "c"), (add, "e")]
 
-    told = run_together(engine, (partial(_swapped, function, name) for function, name in works))
+    writer = Writer(engine)
+    told = writer.run(partial(_swapped, function, name) for function, name in works)
+    writer.close()
 
-    codes = [one.result.value.code if isinstance(one.result, Failure) else one.result for one in told]
-    for one in told:
-        one.addErrback(lambda _: None)
+    codes = [one.value.code if isinstance(one, Failure) else one for one in told]
     assert codes == [Code.CONFLICT, Code.CONFLICT, "c", Code.CONFLICT, Code.FAILED, "e"]
     with engine.connect() as connection:
         assert names(connection) == ["c", "e"]

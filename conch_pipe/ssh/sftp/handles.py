@@ -91,14 +91,15 @@ class File:
         except Exception:  # noqa: BLE001 - one file's fault must not keep the others from being aborted
             self._log.failure("a file's abort failed")
 
-    async def close(self) -> None:
+    def close(self) -> Any:
         """Complete the file; the only way to the backend's ``close``, for a CLOSE that was read whole.
 
+        :returns: what the backend does: done, or a Deferred.
         :raises SFTPError: the file's first failure, or what the backend says.
         """
         self.check()
         self._over = True
-        await value(self.backend.close())
+        return self.backend.close()
 
     def settle(self) -> None:
         """The CLOSE was answered: what waited for that goes on."""

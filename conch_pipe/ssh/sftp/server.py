@@ -13,13 +13,14 @@ from typing import Any, ClassVar
 from twisted.conch.ssh.filetransfer import SFTPError
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from conch_pipe.ssh.fields import Reader, u64
 from conch_pipe.ssh.interfaces import DropConnection
 from conch_pipe.ssh.limits import Limits
 from conch_pipe.ssh.sftp import wire
 from conch_pipe.ssh.sftp.handles import File, Folder, value
-from conch_pipe.ssh.sftp.session import Pipe, SFTPSession
+from conch_pipe.ssh.sftp.session import Ask, Pipe, SFTPSession
 from conch_pipe.ssh.sftp.wire import Status, Type
 
 _LONGEST_HANDLE = 256
@@ -56,18 +57,12 @@ class SFTPServer(SFTPSession):
             raise SFTPError(Status.FAILURE, f"the path is longer than {self._limits.path} bytes")
         return path
 
-    def _open(self, request: int, reader: Reader) -> None:
+    def _open(self, request: int, reader: Reader) -> bytes | None:
         path, flags = self._path(reader), reader.u32()
         attributes = wire.read_attributes(reader, self._limits.attributes)
         reader.end()
-        self._handles.reserve()
 
-        async def work() -> bytes:
-            try:
-                backend = await value(self._backend.openFile(path, flags, attributes))
-            except BaseException:
-                self._handles.release()
-                raise
+        def opened(backend: Any) -> bytes:
             file = File(path, backend, self._clock.seconds())
             handle = self._handles.give(file)
             if self._over is not None:
@@ -75,7 +70,30 @@ class SFTPServer(SFTPSession):
                 file.abort(self._over)
             return wire.handle(request, handle)
 
-        self._on_tree(request, Type.OPEN, work)
+        return self._on_tree(
+            request, Type.OPEN, self._reserving(lambda: self._backend.openFile(path, flags, attributes)), opened
+        )
+
+    def _reserving(self, ask: Ask) -> Ask:
+        """Keep a handle free for what is to be opened, until it is or fails.
+
+        :raises SFTPError: too many are open.
+        """
+        self._handles.reserve()
+
+        def failed(failure: Failure) -> Failure:
+            self._handles.release()
+            return failure
+
+        def opening() -> Any:
+            try:
+                result = ask()
+            except BaseException:
+                self._handles.release()
+                raise
+            return result.addErrback(failed) if isinstance(result, Deferred) else result
+
+        return opening
 
     def _write(self, request: int, reader: Reader) -> bytes | None:
         """A WRITE that came whole: the file is busy or refused, or there is something wrong with the request."""
@@ -209,7 +227,7 @@ class SFTPServer(SFTPSession):
         self._closing.add(found)
 
         async def work() -> bytes:
-            await found.close()
+            await value(found.close())
             return wire.ok(request)
 
         async def close() -> None:
@@ -226,58 +244,51 @@ class SFTPServer(SFTPSession):
         reader.end()
         raise SFTPError(Status.PERMISSION_DENIED, "files can only be put here")
 
-    def _fstat(self, request: int, reader: Reader) -> None:
+    def _fstat(self, request: int, reader: Reader) -> bytes | None:
         found = self._handles.find(reader.string(_LONGEST_HANDLE))
         reader.end()
 
-        async def work() -> bytes:
+        def ask() -> Any:
             if isinstance(found, Folder):
-                return wire.attrs(request, await value(self._backend.getAttrs(found.path, True)))
+                return self._backend.getAttrs(found.path, True)
             found.check()
-            return wire.attrs(request, await value(found.backend.getAttrs()))
+            return found.backend.getAttrs()
 
-        self._in_line(found.line, request, Type.FSTAT, work)
+        return self._in_line(found.line, request, Type.FSTAT, ask, lambda values: wire.attrs(request, values))
 
-    def _fsetstat(self, request: int, reader: Reader) -> None:
+    def _fsetstat(self, request: int, reader: Reader) -> bytes | None:
         handle = reader.string(_LONGEST_HANDLE)
         attributes = wire.read_attributes(reader, self._limits.attributes)
         reader.end()
         file = self._handles.file(handle)
 
-        async def work() -> bytes:
+        def ask() -> Any:
             file.check()
-            await value(file.backend.setAttrs(attributes))
-            return wire.ok(request)
+            return file.backend.setAttrs(attributes)
 
-        self._in_line(file.line, request, Type.FSETSTAT, work)
+        return self._in_line(file.line, request, Type.FSETSTAT, ask, lambda _: wire.ok(request))
 
-    def _fsync(self, request: int, reader: Reader) -> None:
+    def _fsync(self, request: int, reader: Reader) -> bytes | None:
         file = self._handles.file(reader.string(_LONGEST_HANDLE))
         reader.end()
 
-        async def work() -> bytes:
+        def ask() -> Any:
             file.check()
-            await value(file.backend.sync())
-            return wire.ok(request)
+            return file.backend.sync()
 
-        self._in_line(file.line, request, Type.EXTENDED, work)
+        return self._in_line(file.line, request, Type.EXTENDED, ask, lambda _: wire.ok(request))
 
     # Folders.
 
-    def _opendir(self, request: int, reader: Reader) -> None:
+    def _opendir(self, request: int, reader: Reader) -> bytes | None:
         path = self._path(reader)
         reader.end()
-        self._handles.reserve()
-
-        async def work() -> bytes:
-            try:
-                folder = Folder(path, await value(self._backend.openDirectory(path)))
-            except BaseException:
-                self._handles.release()
-                raise
-            return wire.handle(request, self._handles.give(folder))
-
-        self._on_tree(request, Type.OPENDIR, work)
+        return self._on_tree(
+            request,
+            Type.OPENDIR,
+            self._reserving(lambda: self._backend.openDirectory(path)),
+            lambda rows: wire.handle(request, self._handles.give(Folder(path, rows))),
+        )
 
     def _readdir(self, request: int, reader: Reader) -> bytes:
         folder = self._handles.folder(reader.string(_LONGEST_HANDLE))
@@ -295,70 +306,62 @@ class SFTPServer(SFTPSession):
 
     # Paths.
 
-    def _ask(self, request: int, kind: int, reader: Reader, method: Callable[..., Any], *arguments: Any) -> None:
+    def _ask(
+        self, request: int, kind: int, reader: Reader, method: Callable[..., Any], *arguments: Any
+    ) -> bytes | None:
         """A request whose answer is a mere STATUS."""
         reader.end()
+        return self._on_tree(request, kind, lambda: method(*arguments), lambda _: wire.ok(request))
 
-        async def work() -> bytes:
-            await value(method(*arguments))
-            return wire.ok(request)
-
-        self._on_tree(request, kind, work)
-
-    def _name(self, request: int, kind: int, reader: Reader, method: Callable[..., Any], path: bytes) -> None:
+    def _name(self, request: int, kind: int, reader: Reader, method: Callable[..., Any], path: bytes) -> bytes | None:
         """A request whose answer is one name."""
         reader.end()
+        return self._on_tree(
+            request, kind, lambda: method(path), lambda name: wire.names(request, [wire.entry(name, name, {})])
+        )
 
-        async def work() -> bytes:
-            name = await value(method(path))
-            return wire.names(request, [wire.entry(name, name, {})])
-
-        self._on_tree(request, kind, work)
-
-    def _attributes_of(self, request: int, kind: int, reader: Reader, follow: bool) -> None:
+    def _attributes_of(self, request: int, kind: int, reader: Reader, follow: bool) -> bytes | None:
         path = self._path(reader)
         reader.end()
+        return self._on_tree(
+            request, kind, lambda: self._backend.getAttrs(path, follow), lambda values: wire.attrs(request, values)
+        )
 
-        async def work() -> bytes:
-            return wire.attrs(request, await value(self._backend.getAttrs(path, follow)))
+    def _stat(self, request: int, reader: Reader) -> bytes | None:
+        return self._attributes_of(request, Type.STAT, reader, True)
 
-        self._on_tree(request, kind, work)
+    def _lstat(self, request: int, reader: Reader) -> bytes | None:
+        return self._attributes_of(request, Type.LSTAT, reader, False)
 
-    def _stat(self, request: int, reader: Reader) -> None:
-        self._attributes_of(request, Type.STAT, reader, True)
-
-    def _lstat(self, request: int, reader: Reader) -> None:
-        self._attributes_of(request, Type.LSTAT, reader, False)
-
-    def _setstat(self, request: int, reader: Reader) -> None:
+    def _setstat(self, request: int, reader: Reader) -> bytes | None:
         path = self._path(reader)
         attributes = wire.read_attributes(reader, self._limits.attributes)
-        self._ask(request, Type.SETSTAT, reader, self._backend.setAttrs, path, attributes)
+        return self._ask(request, Type.SETSTAT, reader, self._backend.setAttrs, path, attributes)
 
-    def _remove(self, request: int, reader: Reader) -> None:
-        self._ask(request, Type.REMOVE, reader, self._backend.removeFile, self._path(reader))
+    def _remove(self, request: int, reader: Reader) -> bytes | None:
+        return self._ask(request, Type.REMOVE, reader, self._backend.removeFile, self._path(reader))
 
-    def _mkdir(self, request: int, reader: Reader) -> None:
+    def _mkdir(self, request: int, reader: Reader) -> bytes | None:
         path = self._path(reader)
         attributes = wire.read_attributes(reader, self._limits.attributes)
-        self._ask(request, Type.MKDIR, reader, self._backend.makeDirectory, path, attributes)
+        return self._ask(request, Type.MKDIR, reader, self._backend.makeDirectory, path, attributes)
 
-    def _rmdir(self, request: int, reader: Reader) -> None:
-        self._ask(request, Type.RMDIR, reader, self._backend.removeDirectory, self._path(reader))
+    def _rmdir(self, request: int, reader: Reader) -> bytes | None:
+        return self._ask(request, Type.RMDIR, reader, self._backend.removeDirectory, self._path(reader))
 
-    def _realpath(self, request: int, reader: Reader) -> None:
-        self._name(request, Type.REALPATH, reader, self._backend.realPath, self._path(reader))
+    def _realpath(self, request: int, reader: Reader) -> bytes | None:
+        return self._name(request, Type.REALPATH, reader, self._backend.realPath, self._path(reader))
 
-    def _rename(self, request: int, reader: Reader) -> None:
+    def _rename(self, request: int, reader: Reader) -> bytes | None:
         old, new = self._path(reader), self._path(reader)
-        self._ask(request, Type.RENAME, reader, self._backend.renameFile, old, new)
+        return self._ask(request, Type.RENAME, reader, self._backend.renameFile, old, new)
 
-    def _readlink(self, request: int, reader: Reader) -> None:
-        self._name(request, Type.READLINK, reader, self._backend.readLink, self._path(reader))
+    def _readlink(self, request: int, reader: Reader) -> bytes | None:
+        return self._name(request, Type.READLINK, reader, self._backend.readLink, self._path(reader))
 
-    def _symlink(self, request: int, reader: Reader) -> None:
+    def _symlink(self, request: int, reader: Reader) -> bytes | None:
         link, target = self._path(reader), self._path(reader)
-        self._ask(request, Type.SYMLINK, reader, self._backend.makeLink, link, target)
+        return self._ask(request, Type.SYMLINK, reader, self._backend.makeLink, link, target)
 
     # Extensions: each replies with the type OpenSSH's server uses.
 
@@ -368,9 +371,9 @@ class SFTPServer(SFTPSession):
             raise SFTPError(Status.OP_UNSUPPORTED, "unknown extension")
         return handler(self, request, reader)
 
-    def _posix_rename(self, request: int, reader: Reader) -> None:
+    def _posix_rename(self, request: int, reader: Reader) -> bytes | None:
         old, new = self._path(reader), self._path(reader)
-        self._ask(request, Type.RENAME, reader, self._backend.posixRename, old, new)
+        return self._ask(request, Type.RENAME, reader, self._backend.posixRename, old, new)
 
     def _tell_limits(self, request: int, reader: Reader) -> bytes:
         reader.end()
@@ -378,30 +381,32 @@ class SFTPServer(SFTPSession):
         numbers = (packet, packet - 1024, packet - 1024, self._limits.handles)
         return wire.extended_reply(request, b"".join(map(u64, numbers)))
 
-    def _space_at(self, request: int, path: bytes) -> None:
-        async def work() -> bytes:
-            return wire.extended_reply(request, wire.statvfs(await value(self._backend.fileSystemStatus(path))))
+    def _space_at(self, request: int, path: bytes) -> bytes | None:
+        return self._on_tree(
+            request,
+            Type.EXTENDED,
+            lambda: self._backend.fileSystemStatus(path),
+            lambda status: wire.extended_reply(request, wire.statvfs(status)),
+        )
 
-        self._on_tree(request, Type.EXTENDED, work)
-
-    def _statvfs(self, request: int, reader: Reader) -> None:
+    def _statvfs(self, request: int, reader: Reader) -> bytes | None:
         path = self._path(reader)
         reader.end()
-        self._space_at(request, path)
+        return self._space_at(request, path)
 
-    def _fstatvfs(self, request: int, reader: Reader) -> None:
+    def _fstatvfs(self, request: int, reader: Reader) -> bytes | None:
         found = self._handles.find(reader.string(_LONGEST_HANDLE))
         reader.end()
-        self._space_at(request, found.path)
+        return self._space_at(request, found.path)
 
-    def _expand_path(self, request: int, reader: Reader) -> None:
+    def _expand_path(self, request: int, reader: Reader) -> bytes | None:
         path = self._path(reader)
         if path.startswith(b"~"):
             user, _, rest = path[1:].partition(b"/")
             if user:
                 raise SFTPError(Status.FAILURE, "there are no users' homes here")
             path = rest or b"."
-        self._name(request, Type.REALPATH, reader, self._backend.realPath, path)
+        return self._name(request, Type.REALPATH, reader, self._backend.realPath, path)
 
     _requests: ClassVar[dict[int, Callable[[SFTPServer, int, Reader], bytes | None]]] = {
         Type.OPEN: _open,

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.conch.ssh.filetransfer import SFTPError
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -18,11 +19,13 @@ from conch_pipe.ssh.fields import Malformed, Reader
 from conch_pipe.ssh.interfaces import DropConnection
 from conch_pipe.ssh.limits import Limits
 from conch_pipe.ssh.sftp import wire
-from conch_pipe.ssh.sftp.handles import File, Handles, Line
+from conch_pipe.ssh.sftp.handles import File, Handles, Line, value
 from conch_pipe.ssh.sftp.stream import RequestStream
 from conch_pipe.ssh.sftp.wire import Status, Type
 
 Work = Callable[[], Awaitable[bytes]]
+Ask = Callable[[], Any]  # the backend; it gives a value, or a Deferred of one
+Reply = Callable[[Any], bytes]  # to a request, when the backend gave that value
 
 EXTENSIONS = {
     b"posix-rename@openssh.com": b"1",
@@ -308,21 +311,41 @@ class SFTPSession:
             self._end_if_done()
         self._pipe.release()
 
-    def _in_line(self, line: Line, request: int, kind: int, work: Work) -> None:
-        self._outstanding += 1
-        line.add(lambda: self._answer((request,), kind, work))
+    def _in_line(self, line: Line, request: int, kind: int, ask: Ask, reply: Reply) -> bytes | None:
+        """Requests about one open file: in order.
 
-    def _on_tree(self, request: int, kind: int, work: Work) -> None:
+        :returns: the reply, when it is that one's turn and the backend answers at once, as nearly always: no Deferred
+            and no coroutine is made then.
+        """
+        if line.busy:
+            self._later(line, request, kind, ask, reply)
+            return None
+        result = ask()
+        if isinstance(result, Deferred):
+            self._later(line, request, kind, lambda: result, reply)
+            return None
+        return reply(result)
+
+    def _on_tree(self, request: int, kind: int, ask: Ask, reply: Reply) -> bytes | None:
         """Requests about paths: in order, and after the CLOSEs that came before.
 
         WinSCP sends SETSTAT, and RENAME, without waiting for the reply to CLOSE.
-        """
-        before = list(self._closing)
 
-        async def after_closes() -> None:
-            for file in before:
+        :returns: see :meth:`_in_line`.
+        """
+        if not self._closing:
+            return self._in_line(self._tree, request, kind, ask, reply)
+        self._later(self._tree, request, kind, ask, reply, after=list(self._closing))
+        return None
+
+    def _later(self, line: Line, request: int, kind: int, ask: Ask, reply: Reply, after: Sequence[File] = ()) -> None:
+        async def work() -> bytes:
+            return reply(await value(ask()))
+
+        async def answer() -> None:
+            for file in after:
                 await file.settled()
             await self._answer((request,), kind, work)
 
         self._outstanding += 1
-        self._tree.add(after_closes)
+        line.add(answer)
