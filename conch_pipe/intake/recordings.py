@@ -20,7 +20,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from conch_pipe import events
-from conch_pipe.crashpoints import crashpoint
 from conch_pipe.errors import Code, Mistakes, PipeError
 from conch_pipe.intake import local_files
 from conch_pipe.intake.local_files import Taken, Unfit
@@ -198,9 +197,9 @@ class _Submission:
     def about(self) -> dict[str, Any]:
         """The fields that all its events have."""
         return {
-            "recording_id": _shown(self._id),
-            "organisation": _shown(self._organisation),
-            "environment": _shown(self._environment),
+            "recording_id": shown(self._id),
+            "organisation": shown(self._organisation),
+            "environment": shown(self._environment),
         }
 
     async def run(self) -> tuple[Recording, tuple[Push, ...]]:
@@ -216,7 +215,7 @@ class _Submission:
         if environment is None:
             no_such = PipeError(
                 Code.NOT_FOUND,
-                f"no environment {_shown(self._environment)} of organisation {_shown(self._organisation)}",
+                f"no environment {shown(self._environment)} of organisation {shown(self._organisation)}",
             )
             if not wrong + unfit:
                 raise no_such
@@ -224,12 +223,11 @@ class _Submission:
         self._refuse(wrong + unfit)
         taken, unfit = await self._in_thread(self._take, found)
         self._refuse(unfit)
-        crashpoint("A1")
         return await self._record(taken)
 
     def _refuse(self, wrong: list[str]) -> None:
         if wrong:
-            raise Mistakes(f"recording {_shown(self._id)}", wrong)
+            raise Mistakes(f"recording {shown(self._id)}", wrong)
 
     async def _record(self, taken: dict[Role, Taken]) -> tuple[Recording, tuple[Push, ...]]:
         names = remote_names(self._name, self._files)
@@ -246,14 +244,12 @@ class _Submission:
             files=files,
             saved_at=utc(self._clock),
         )
-        recorded = await certain(
+        return await certain(
             lambda: self._recordings.accept(recording),
             lambda: Deferred.fromCoroutine(self._recorded()),
             self._clock,
             within_s=self._wait_s,
         )
-        crashpoint("A2")
-        return recorded
 
     async def _recorded(self) -> tuple[Recording, tuple[Push, ...]] | None:
         """What was recorded by this very submission; of an earlier one, ``accept`` tells whether it is the same."""
@@ -306,10 +302,10 @@ class _Submission:
         return taken, wrong
 
     def _sentence(self, role: Role, unfit: Unfit) -> str:
-        return f"{role.value}: {_shown(str(self._files[role]))} {unfit}"
+        return f"{role.value}: {shown(str(self._files[role]))} {unfit}"
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """Without what could repaint a terminal, break a line or flood the log."""
     shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text[:1000])
     return shown if len(text) <= 1000 else f"{shown}…"
