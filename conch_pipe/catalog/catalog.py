@@ -13,38 +13,36 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from conch_pipe.catalog import credentials, ingest, jobs, organisations, uploads
+from conch_pipe.catalog import credentials, ingest, jobs, organisations, outgoing, uploads
+from conch_pipe.catalog.aggregate import Aggregate
 from conch_pipe.catalog.database import IsDatabase
+from conch_pipe.catalog.sealing import KeyFile
 from conch_pipe.crashpoints import crashpoint
 from conch_pipe.interfaces import ICredentials, IJobs, IUploads
-from conch_pipe.model import Credential, Job, Organisation, Outcome, Problem, Secret, State, Upload, utc
+from conch_pipe.model import Credential, Job, Organisation, Outcome, Problem, Secret, State, Upload
 
 
 class Catalog:
-    """Organisations, credentials, uploads and jobs of one database.
+    """Organisations, credentials, uploads and jobs of one database, and what goes out (see outgoing.py).
 
     :param database: a Database or DirectDatabase, opened and closed by whoever made it.
     :param clock: gives the time of every record.
+    :param keys: what seals the secrets of remotes; None: they are not open to this process.
     """
 
-    def __init__(self, database: IsDatabase, clock: IReactorTime) -> None:
+    def __init__(self, database: IsDatabase, clock: IReactorTime, keys: KeyFile | None = None) -> None:
         self.database = database
         self.organisations = Organisations(database, clock)
         self.credentials = Credentials(database, clock)
         self.uploads = Uploads(database, clock)
         self.jobs = Jobs(database, clock)
+        self.environments = outgoing.Environments(database, clock)
+        self.remotes = outgoing.Remotes(database, clock, keys)
+        self.recordings = outgoing.Recordings(database, clock)
+        self.pushes = outgoing.Pushes(database, clock)
 
 
-class _Aggregate:
-    def __init__(self, database: IsDatabase, clock: IReactorTime) -> None:
-        self._database = database
-        self._clock = clock
-
-    def _now(self) -> datetime:
-        return utc(self._clock)
-
-
-class Organisations(_Aggregate):
+class Organisations(Aggregate):
     """Tenants; for operators."""
 
     def create(self, name: str, title: str = "") -> Deferred[Organisation]:
@@ -69,7 +67,7 @@ class Organisations(_Aggregate):
 
 
 @implementer(ICredentials)
-class Credentials(_Aggregate):
+class Credentials(Aggregate):
     """Credentials; the first three methods for the doors, the others for operators."""
 
     def find(self, client_id: str) -> Deferred[Credential | None]:
@@ -135,7 +133,7 @@ def _committed(recorded: Upload) -> Upload:
 
 
 @implementer(IUploads)
-class Uploads(_Aggregate):
+class Uploads(Aggregate):
     """Records of uploads; the first six methods for the service, the others for operators."""
 
     def accept(
@@ -194,7 +192,7 @@ class Uploads(_Aggregate):
 
 
 @implementer(IJobs)
-class Jobs(_Aggregate):
+class Jobs(Aggregate):
     """The durable queue."""
 
     def claim(

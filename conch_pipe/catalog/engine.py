@@ -6,6 +6,8 @@ All that is peculiar to one database engine is here.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
@@ -69,6 +71,35 @@ def _settle_log(connection: Connection) -> None:
         held.sqlite_errorcode = sqlite3.SQLITE_BUSY
         raise OperationalError("PRAGMA wal_checkpoint", None, held)
     connection.engine.update_execution_options(doubtful=False)
+
+
+@contextmanager
+def wiping(connection: Connection) -> Iterator[None]:
+    """What is deleted meanwhile is overwritten in the database's file; in its log, once that was emptied."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    before = connection.exec_driver_sql("PRAGMA secure_delete").scalar_one()
+    connection.exec_driver_sql("PRAGMA secure_delete = ON")
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql(f"PRAGMA secure_delete = {int(before)}")
+
+
+def empty_log(connection: Connection) -> None:
+    """Bring all commits into the database's file and cut the log to nothing: old versions of rows are in it.
+
+    :param connection: that has not read or written anything yet.
+    :raises PipeError: BUSY, another process is in the midst of reading or writing.
+    """
+    if connection.dialect.name != "sqlite":
+        return
+    for _ in range(3):  # each waits for others as long as a write does
+        busy, *_ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+        if not busy:
+            return
+    raise PipeError(Code.BUSY, "the catalog is in use elsewhere, and its log still has what was removed")
 
 
 def explain(error: DBAPIError) -> PipeError:

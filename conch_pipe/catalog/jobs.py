@@ -6,16 +6,17 @@ settle. That rows are loaded once rests on the warehouse's ledger.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delete, func, insert, or_, select, update
 
 from conch_pipe.catalog.prepared import Prepared
-from conch_pipe.catalog.tables import jobs
+from conch_pipe.catalog.tables import IN_A_LANE, jobs
 from conch_pipe.model import Job, Outcome
 
+_AT_ONCE = 500  # subjects in one statement
 PROMPT = 3  # leases without an end after which a job waits for the end of its lease all the same
 
 
@@ -149,6 +150,43 @@ def settle(connection: Connection, job: Job, outcome: Outcome, at: datetime) -> 
     return connection.execute(update(jobs).where(*_ours(job)).values(values)).rowcount == 1
 
 
+def due(connection: Connection, kind: str, subjects: Sequence[str]) -> dict[str, datetime]:
+    """Subject → when its job is due, of those that have not ended."""
+    return {
+        subject: due_at
+        for some in _portions(subjects)
+        for subject, due_at in connection.execute(
+            select(jobs.c.subject, jobs.c.due_at).where(*_alive(kind), jobs.c.subject.in_(some))
+        )
+    }
+
+
+def wake(connection: Connection, kind: str, subjects: Sequence[str], at: datetime) -> set[str]:
+    """Jobs that have not ended are due at a time or earlier; one that is leased, should its lease run out.
+
+    :returns: subjects of these jobs.
+    """
+    alive = set(due(connection, kind, subjects))
+    for some in _portions(sorted(alive)):
+        later = (*_alive(kind), jobs.c.subject.in_(some), jobs.c.due_at > at)
+        connection.execute(update(jobs).where(*later).values(due_at=at))
+    return alive
+
+
+def alive_in(connection: Connection, kind: str, lane: str) -> list[str]:
+    """Subjects of the jobs of a lane that have not ended."""
+    query = select(jobs.c.subject).where(*_alive(kind), *_of_lane(lane)).order_by(jobs.c.due_at, jobs.c.id)
+    return list(connection.execute(query).scalars())
+
+
+def end_lane(connection: Connection, lane: str, reason: str, at: datetime) -> None:
+    """All jobs of a lane are dead; who works on one may not settle it any more."""
+    held = update(jobs).where(jobs.c.ended_at.is_(None), *_of_lane(lane))
+    connection.execute(
+        held.values(ended_at=at, outcome="dead", reason=reason, lease_until=None, fence=jobs.c.fence + 1)
+    )
+
+
 def remove(connection: Connection, kind: str, subjects: Sequence[str]) -> None:
     """Delete what is left of ended jobs."""
     connection.execute(
@@ -174,3 +212,15 @@ def backlog(connection: Connection) -> dict[str, Backlog]:
 
 def _ours(job: Job) -> tuple:
     return jobs.c.id == job.id, jobs.c.fence == job.fence, jobs.c.ended_at.is_(None)
+
+
+def _alive(kind: str) -> tuple[ColumnElement[bool], ...]:
+    return jobs.c.kind == kind, jobs.c.ended_at.is_(None)
+
+
+def _of_lane(lane: str) -> tuple[ColumnElement[bool], ...]:
+    return jobs.c.lane == lane, IN_A_LANE  # said again as the index says it, which is then used
+
+
+def _portions(subjects: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (subjects[start : start + _AT_ONCE] for start in range(0, len(subjects), _AT_ONCE))

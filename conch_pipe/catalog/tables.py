@@ -187,13 +187,13 @@ Index(
 )
 
 # The jobs of one remote; jobs without a lane pay nothing for it.
-_IN_A_LANE = (jobs.c.ended_at.is_(None)) & (jobs.c.lane != literal_column("''"))
+IN_A_LANE = jobs.c.lane != literal_column("''")
 Index(
     "ix_jobs_lane",
     jobs.c.lane,
     jobs.c.due_at,
-    sqlite_where=_IN_A_LANE,
-    postgresql_where=_IN_A_LANE,
+    sqlite_where=jobs.c.ended_at.is_(None) & IN_A_LANE,
+    postgresql_where=jobs.c.ended_at.is_(None) & IN_A_LANE,
 )
 
 remotes = Table(

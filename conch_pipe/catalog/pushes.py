@@ -1,0 +1,232 @@
+"""Queries about pushes and the log of their attempts. What moves with them is in delivery.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from conch_pipe.catalog import jobs
+from conch_pipe.catalog.tables import push_attempts, pushes, recordings
+from conch_pipe.model import Attempt, FileResult, Push, PushState, Report, Role, Status
+
+KIND = "push"  # of its jobs, whose subject is the push's id
+UNFINISHED = (PushState.WAITING, PushState.PARTIAL)
+_UNFINISHED = [state.value for state in UNFINISHED]
+_AT_ONCE = 500  # ids in one statement
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFilter:
+    """Which attempts an operator wants to see; None: any."""
+
+    organisation: str | None = None
+    recording: UUID | None = None  # our id of it
+    remote: str | None = None
+    status: Status | None = None
+    since: datetime | None = None  # begun then or later
+    limit: int = 100  # the newest so many
+
+
+def add(connection: Connection, push: Push) -> None:
+    """Store a new push."""
+    connection.execute(
+        insert(pushes).values(id=push.id, recording=push.recording, remote=push.remote, **_columns(push))
+    )
+
+
+def get(connection: Connection, push_id: UUID) -> Push | None:
+    """One push."""
+    found = _whole(connection, connection.execute(select(pushes).where(pushes.c.id == push_id)).all())
+    return found[0] if found else None
+
+
+def of_recording(connection: Connection, uid: UUID) -> tuple[Push, ...]:
+    """All pushes of a recording, by remote."""
+    return of_recordings(connection, [uid]).get(uid, ())
+
+
+def of_recordings(connection: Connection, uids: Sequence[UUID]) -> dict[UUID, tuple[Push, ...]]:
+    """Recording → its pushes, by remote; one without pushes is missing."""
+    found: dict[UUID, tuple[Push, ...]] = {}
+    for start in range(0, len(uids), _AT_ONCE):
+        query = select(pushes).where(pushes.c.recording.in_(uids[start : start + _AT_ONCE])).order_by(pushes.c.remote)
+        for push in _whole(connection, connection.execute(query).all()):
+            found[push.recording] = (*found.get(push.recording, ()), push)
+    return found
+
+
+def of_remote(connection: Connection, remote: str) -> tuple[Push, ...]:
+    """All pushes to a remote of that name that may be tried again: unfinished, or with an attempt to come."""
+    due = jobs.alive_in(connection, KIND, remote)
+    unfinished = select(pushes).where(pushes.c.remote == remote, pushes.c.state.in_(_UNFINISHED))
+    found = {push.id: push for push in _whole(connection, connection.execute(unfinished).all())}
+    asked_for = (get(connection, UUID(subject)) for subject in due if UUID(subject) not in found)
+    return (*found.values(), *(push for push in asked_for if push is not None))
+
+
+def unfinished(connection: Connection, organisation: str, environment: str) -> int:
+    """How many pushes of an environment's recordings are not final."""
+    query = (
+        select(func.count())
+        .select_from(pushes.join(recordings))
+        .where(
+            recordings.c.organisation == organisation,
+            recordings.c.environment == environment,
+            pushes.c.state.in_(_UNFINISHED),
+        )
+    )
+    return connection.execute(query).scalar_one()
+
+
+def counts(connection: Connection, organisation: str | None = None) -> dict[PushState, int]:
+    """How many pushes there are in each state; every state is there."""
+    query = select(pushes.c.state, func.count()).group_by(pushes.c.state)
+    if organisation is not None:
+        query = query.select_from(pushes.join(recordings)).where(recordings.c.organisation == organisation)
+    found = {PushState(state): number for state, number in connection.execute(query)}
+    return {state: found.get(state, 0) for state in PushState}
+
+
+def write(connection: Connection, push: Push) -> None:
+    """Set what an attempt changes; ``due_at`` is its job's."""
+    connection.execute(update(pushes).where(pushes.c.id == push.id).values(_columns(push)))
+
+
+def released_at(connection: Connection, push_id: UUID) -> datetime | None:
+    """When a manual attempt was last asked for."""
+    return connection.execute(select(pushes.c.released_at).where(pushes.c.id == push_id)).scalar_one_or_none()
+
+
+def ask(connection: Connection, push_ids: Iterable[UUID], at: datetime) -> None:
+    """The next attempt of each is a manual one."""
+    ids = list(push_ids)
+    for start in range(0, len(ids), _AT_ONCE):
+        chosen = pushes.c.id.in_(ids[start : start + _AT_ONCE])
+        connection.execute(update(pushes).where(chosen).values(manual=True, released_at=at))
+
+
+def log(connection: Connection, attempt: Attempt, push: Push) -> None:
+    """Write an attempt of a push down."""
+    report = attempt.report
+    connection.execute(
+        insert(push_attempts).values(
+            push=push.id,
+            recording=push.recording,
+            remote=push.remote,
+            number=attempt.number,
+            began_at=attempt.began_at,
+            host=attempt.host,
+            port=attempt.port,
+            username=attempt.username,
+            folder=attempt.folder,
+            status=report.status.value,
+            reason=report.reason,
+            detail=report.detail,
+            files=[_document(file) for file in report.files],
+            host_key=report.host_key,
+            algorithms=report.algorithms,
+            seconds=report.seconds,
+            refused_key=report.refused_key,
+            connected=report.connected,
+            late=attempt.late,
+            shared=attempt.shared,
+        )
+    )
+
+
+def attempts(connection: Connection, wanted: AttemptFilter) -> tuple[Attempt, ...]:
+    """The newest attempts that pass a filter, newest first."""
+    query = (
+        select(push_attempts, recordings.c.id.label("recording_id"), recordings.c.organisation)
+        .select_from(push_attempts.join(recordings, push_attempts.c.recording == recordings.c.uid))
+        .order_by(push_attempts.c.began_at.desc(), push_attempts.c.id.desc())
+        .limit(wanted.limit)
+    )
+    if wanted.organisation is not None:
+        query = query.where(recordings.c.organisation == wanted.organisation)
+    if wanted.recording is not None:
+        query = query.where(push_attempts.c.recording == wanted.recording)
+    if wanted.remote is not None:
+        query = query.where(push_attempts.c.remote == wanted.remote)
+    if wanted.status is not None:
+        query = query.where(push_attempts.c.status == wanted.status.value)
+    if wanted.since is not None:
+        query = query.where(push_attempts.c.began_at >= wanted.since)
+    return tuple(_attempt(row) for row in connection.execute(query))
+
+
+def _columns(push: Push) -> dict[str, Any]:
+    return {
+        "state": push.state.value,
+        "attempts": push.attempts,
+        "ended_at": push.ended_at,
+        "manual": push.manual,
+        "arrived": [role.value for role in Role if role in push.arrived],
+        "problems": {role.value: push.problems[role] for role in Role if role in push.problems},
+        "final_at": push.final_at,
+    }
+
+
+def _whole(connection: Connection, rows: Sequence[Row]) -> tuple[Push, ...]:
+    """Rows of pushes, in their order, with the moments of their next attempts."""
+    due = jobs.due(connection, KIND, [str(row.id) for row in rows])
+    return tuple(
+        Push(
+            row.id,
+            row.recording,
+            row.remote,
+            PushState(row.state),
+            row.attempts,
+            row.ended_at,
+            row.manual,
+            due.get(str(row.id)),
+            frozenset(Role(role) for role in row.arrived),
+            {Role(role): word for role, word in row.problems.items()},
+            row.final_at,
+        )
+        for row in rows
+    )
+
+
+def _document(file: FileResult) -> Mapping[str, Any]:
+    return {
+        "role": file.role.value,
+        "name": file.name,
+        "bytes": file.bytes,
+        "reason": file.reason,
+        "detail": file.detail,
+    }
+
+
+def _attempt(row: Row) -> Attempt:
+    report = Report(
+        Status(row.status),
+        row.reason,
+        row.detail,
+        tuple(FileResult(**{**file, "role": Role(file["role"])}) for file in row.files),
+        row.host_key,
+        row.algorithms,
+        row.seconds,
+        row.refused_key,
+        row.connected,
+    )
+    return Attempt(
+        row.push,
+        row.number,
+        row.began_at,
+        row.host,
+        row.port,
+        row.username,
+        row.folder,
+        report,
+        row.late,
+        row.shared,
+        row.remote,
+        row.recording_id,
+        row.organisation,
+    )
