@@ -26,7 +26,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from conch_pipe import events
-from conch_pipe.catalog import Catalog, Database
+from conch_pipe.catalog import Catalog, Database, KeyFile
 from conch_pipe.catalog.turn import Turn
 from conch_pipe.errors import Code, Mistakes, PipeError
 from conch_pipe.events import Events
@@ -86,8 +86,16 @@ def load_host_keys(settings: Settings) -> dict[Path, Key]:
     return keys
 
 
+def _sealing(settings: Settings) -> KeyFile:
+    """:raises PipeError: FAILED, the keys cannot be used. An installation without remotes may go without."""
+    keys = KeyFile(settings.secrets.key_file)
+    if keys.path.exists():
+        keys.check()
+    return keys
+
+
 def assemble(settings: Settings, reactor: Any) -> Gateway:
-    """Everything built and nothing started: no file, thread or socket is touched yet, but for the host keys.
+    """Everything built and nothing started: no file, thread or socket is touched yet, but for the keys.
 
     :raises PipeError: what an operator must mend first.
     """
@@ -96,7 +104,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
     disk = ThreadPool(0, DISK_THREADS, "disk")
     in_thread = partial(deferToThreadPool, reactor, disk)
     database = _database(settings, reactor)
-    catalog = Catalog(database, clock)
+    catalog = Catalog(database, clock, _sealing(settings))
     schemas = SchemaBook(settings.schemas.folder)
     objects = open_objects(settings, in_thread)
 

@@ -64,6 +64,28 @@ def _keys(session: Session) -> Iterator[Finding]:
         yield Finding("host key", WARN, "there is no Ed25519 key, which clients prefer")
 
 
+def _sealing(session: Session) -> Iterator[Finding]:
+    from conch_pipe.catalog import KeyFile
+
+    keys = KeyFile(session.settings.secrets.key_file)
+    try:
+        count = keys.check()
+    except PipeError as error:
+        yield Finding("secrets", FAIL if keys.path.exists() or _any_remotes(session) else WARN, str(error))
+        return
+    if count > 1:
+        yield Finding("secrets", WARN, f"{keys.path} has {count} keys: a change of keys was not finished")
+    else:
+        yield Finding("secrets", OK, str(keys.path))
+
+
+def _any_remotes(session: Session) -> bool:
+    try:
+        return bool(now(session.catalog.remotes.list()))
+    except PipeError:
+        return False  # told of the catalog
+
+
 def _schemas(session: Session) -> Iterator[Finding]:
     try:
         names = session.schemas.names()
@@ -176,6 +198,7 @@ def _service(session: Session) -> Iterator[Finding]:
 _PARTS: dict[str, Callable[[Session], Iterator[Finding]]] = {
     "settings": _settings,
     "host key": _keys,
+    "secrets": _sealing,
     "schemas": _schemas,
     "catalog": _catalog,
     "warehouse": _warehouse,

@@ -25,7 +25,7 @@ from conch_pipe.errors import Code, PipeError
 @click.option("--interface", help="Address to write into the settings; default 0.0.0.0, all of them.")
 @click.pass_obj
 def init(session: Session, folder: Path, demo: bool, port: int | None, interface: str | None) -> None:
-    """Make an installation in DIR: settings, host keys, schemas, folders and databases.
+    """Make an installation in DIR: settings, keys, schemas, folders and databases.
 
     What is there already stays as it is; a second run only adds what is missing. With --config FILE the settings are
     written there and name DIR as the state folder.
@@ -52,6 +52,7 @@ def init(session: Session, folder: Path, demo: bool, port: int | None, interface
         if settings.service.state != folder:
             raise PipeError(Code.CONFLICT, f"{file} names another state folder, {settings.service.state}")
         keys = installation.host_keys(settings)
+        installation.sealing_key(settings)
         shipped = installation.copy_schemas(settings.schemas.folder)
         installation.make_folders(settings)
         session.open_catalog()

@@ -1,4 +1,4 @@
-"""What ``init`` makes: settings, host keys, schemas, folders, databases, and the demo organisation.
+"""What ``init`` makes: settings, host keys, the sealing key, schemas, folders, databases, and the demo organisation.
 
 Everything that is there already stays as it is, so that a second run repairs and never harms. Prints nothing.
 """
@@ -80,6 +80,19 @@ def host_keys(settings: Settings) -> list[HostKey]:
         except HostKeyError as error:
             raise PipeError(Code.FAILED, str(error)) from error
     return found
+
+
+def sealing_key(settings: Settings) -> bool:
+    """The key that seals what opens remotes, made when there is none. :returns: True when it was made.
+
+    :raises PipeError: FAILED, it cannot be made or used.
+    """
+    from conch_pipe.catalog import KeyFile
+
+    keys = KeyFile(settings.secrets.key_file)
+    made = keys.make()
+    keys.check()
+    return made
 
 
 def copy_schemas(folder: Path) -> list[str]:

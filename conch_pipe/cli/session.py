@@ -99,12 +99,12 @@ class Session:
 
     def open_catalog(self) -> Catalog:
         """The catalog, made or brought up to date when needed; closed with the session."""
-        from conch_pipe.catalog import Catalog, DirectDatabase
+        from conch_pipe.catalog import Catalog, DirectDatabase, KeyFile
 
         self._database = DirectDatabase(self.settings.catalog.url, busy_timeout_s=self.settings.catalog.busy_s)
         self._database.open()
         wall: Any = _Wall()
-        self._catalog = Catalog(self._database, wall)
+        self._catalog = Catalog(self._database, wall, KeyFile(self.settings.secrets.key_file))
         return self._catalog
 
     @property

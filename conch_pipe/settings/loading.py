@@ -24,7 +24,7 @@ from pydantic_settings import (
 
 from conch_pipe.errors import Code, Mistakes, PipeError
 from conch_pipe.settings.complaints import sentence
-from conch_pipe.settings.outside import PREFIX, credentials, names, origin, strangers
+from conch_pipe.settings.outside import PREFIX, SEALING_KEY, credentials, names, origin, strangers
 from conch_pipe.settings.places import placed, unusable
 from conch_pipe.settings.sections import Settings
 
@@ -54,10 +54,13 @@ class _Sources(Settings, BaseSettings):
         if folder is None:
             return env_settings, init_settings
         keys = [str(path) for path in sorted(folder.glob("ssh_host_*_key"))]
+        standing_in: dict[str, Any] = {"ssh": {"host_keys": keys}} if keys else {}
+        if (folder / SEALING_KEY).is_file():
+            standing_in["secrets"] = {"key_file": str(folder / SEALING_KEY)}
         return (
             env_settings,
             NestedSecretsSettingsSource(file_secret_settings, secrets_dir=folder),
-            InitSettingsSource(settings_cls, {"ssh": {"host_keys": keys}} if keys else {}),
+            InitSettingsSource(settings_cls, standing_in),
             init_settings,
         )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from conch_pipe.settings.sections import Settings
 
 PREFIX = "PIPE_SFTP_"
+SEALING_KEY = "pipe-sftp-secrets-key"  # the credential that stands in for secrets.key_file
 
 
 def names() -> dict[str, list[str]]:
@@ -44,6 +45,8 @@ def origin(section: str, name: str) -> str:
                 return f"{kind} {given}"
     if (section, name) == ("ssh", "host_keys") and (folder := credentials()) and any(folder.glob("ssh_host_*_key")):
         return "credential ssh_host_*_key"
+    if (section, name) == ("secrets", "key_file") and (folder := credentials()) and (folder / SEALING_KEY).is_file():
+        return f"credential {SEALING_KEY}"
     return ""
 
 

@@ -403,6 +403,16 @@ class Push(Section):
     )
 
 
+class Secrets(Section):
+    """What logs in at remotes, sealed in the catalog."""
+
+    key_file: Place = Field(
+        default=Path("keys/secrets.key"),
+        description="File of the keys that seal it, one a line, the first seals; 0600. A systemd credential named "
+        "pipe-sftp-secrets-key stands in for it. Lost with it: every password and private key of a remote.",
+    )
+
+
 class Log(Section):
     """The log, on standard output."""
 
@@ -459,6 +469,7 @@ class Settings(BaseModel):
     runner: Runner = Runner()
     push: Push = Push()
     kept: Kept = Kept()
+    secrets: Secrets = Secrets()
     log: Log = Log()
     disk: Disk = Disk()
 

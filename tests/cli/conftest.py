@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from twisted.internet.task import Clock
 
-from conch_pipe.catalog import Catalog, DirectDatabase
+from conch_pipe.catalog import Catalog, DirectDatabase, KeyFile
 from conch_pipe.cli.program import program
 from conch_pipe.cli.session import Session, now
 from conch_pipe.model import Job, Outcome, Problem, State, Upload, new_id
@@ -86,7 +86,7 @@ class Installation:
         database.open()
         clock: Any = Clock()
         clock.advance(NOON.timestamp())
-        return Catalog(database, clock)
+        return Catalog(database, clock, KeyFile(self.state / "keys" / "secrets.key"))
 
 
 @pytest.fixture(scope="session")

@@ -147,3 +147,25 @@ def test_the_installed_command_tells_its_exit_codes():
 
     assert "5 settings" in done.stdout
     assert "conch-pipe init state --demo" in done.stdout
+
+
+def test_the_key_that_seals_is_made_once_and_for_nobody_else(installed):
+    path = load(installed.config).secrets.key_file
+    made = path.read_bytes()
+
+    installed.bare("init", str(installed.state))
+
+    assert (path, stat.S_IMODE(path.stat().st_mode)) == (installed.state / "keys" / "secrets.key", 0o600)
+    assert path.read_bytes() == made
+    assert len(made) == 45
+
+
+def test_a_sealing_key_that_others_can_read_is_told_by_init_and_check(installed):
+    path = load(installed.config).secrets.key_file
+    path.chmod(0o640)
+
+    refused = installed.bare("init", str(installed.state))
+    found = installed.json("check", status=1)["findings"]
+
+    assert (refused.status, "others can read it" in refused.err) == (1, True)
+    assert [one["level"] for one in found if one["what"] == "secrets"] == ["fail"]

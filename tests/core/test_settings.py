@@ -206,6 +206,7 @@ def test_systemd_credentials_stand_between_environment_and_file(write, tmp_path,
     (folder / "pipe_sftp_catalog__url").write_text("sqlite:////srv/c\n")
     (folder / "PIPE_SFTP_SSH__PORT").write_text("2022")
     (folder / "ssh_host_ed25519_key").write_text("key")
+    (folder / "pipe-sftp-secrets-key").write_text("key")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
     monkeypatch.setenv("PIPE_SFTP_SSH__PORT", "2023")
 
@@ -215,6 +216,8 @@ def test_systemd_credentials_stand_between_environment_and_file(write, tmp_path,
     assert settings.ssh.port == 2023
     assert settings.ssh.host_keys == (folder / "ssh_host_ed25519_key",)
     assert origins(settings)["catalog", "url"] == "credential pipe_sftp_catalog__url"
+    assert settings.secrets.key_file == folder / "pipe-sftp-secrets-key"
+    assert origins(settings)["secrets", "key_file"] == "credential pipe-sftp-secrets-key"
 
 
 def test_all_mistakes_are_told_at_once(write, monkeypatch):
