@@ -33,14 +33,22 @@ class Block:
     body: bytes
 
 
+def check_size(data: bytes) -> None:
+    """It is not too large to be looked at.
+
+    :raises KeyRefused: it is.
+    """
+    if len(data) > LONGEST:
+        raise KeyRefused("too_large", "the file is too large for a key")
+
+
 def plain(data: bytes) -> bytes:
     """The same without a byte order mark, in UTF-8.
 
     :raises KeyRefused: too large or empty.
     :raises Malformed: UTF-16 that is none.
     """
-    if len(data) > LONGEST:
-        raise KeyRefused("too_large", "the file is too large for a key")
+    check_size(data)
     if data.startswith(_UTF16_MARKS):
         try:
             data = data.decode("utf-16").encode()

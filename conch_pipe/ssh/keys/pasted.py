@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from conch_pipe.ssh.fields import Malformed
 from conch_pipe.ssh.keys import armor, public
-from conch_pipe.ssh.keys.errors import KeyRefused
+from conch_pipe.ssh.keys.errors import KeyRefused, Reason
 
 _TYPES = (b"ssh-", b"ecdsa-sha2-", b"sk-", b"rsa-sha2-", b"webauthn-")
 _FINGERPRINTS = (b"SHA256:", b"SHA1:", b"MD5:", b"SHA512:")
@@ -19,14 +19,20 @@ def public_blob(text: str | bytes) -> bytes:
 
     :raises KeyRefused: there is no key, a private one, another form, or several; none of it is in the error.
     """
-    problem = KeyRefused("damaged", "the host key is damaged or cut: paste the whole line")
+    result = _tried(text)
+    if isinstance(result, bytes):
+        return result
+    del text  # which may be a private key in the wrong place: detailed tracebacks print local names
+    raise KeyRefused(*result)
+
+
+def _tried(text: str | bytes) -> bytes | tuple[Reason, str]:
     try:
         return _blob(armor.plain(text.encode() if isinstance(text, str) else text))
     except KeyRefused as error:
-        problem = KeyRefused(error.reason, error.words)
+        return error.reason, error.words
     except (Malformed, UnicodeError):
-        pass
-    raise problem
+        return "damaged", "the host key is damaged or cut: paste the whole line"
 
 
 def _blob(data: bytes) -> bytes:
@@ -80,7 +86,7 @@ def _of_line(row: bytes) -> bytes | None:
         raise KeyRefused("unsupported", "certificate authorities are not supported; give the host key itself")
     typed = [pair for pair in zip(words[:2], words[1:3], strict=False) if pair[0].startswith(_TYPES)]
     if not typed:
-        if words[0].startswith(_TYPES):
+        if words[-1].startswith(_TYPES):
             raise Malformed("a type without a key")
         return None
     word, key = typed[-1]  # a host's name may begin with "ssh-"

@@ -195,7 +195,7 @@ def dek_info(value: bytes, sealed: bytes, passphrase: bytes | None) -> bytes:
 
 
 def kind(data: bytes) -> str:
-    """What a DER file is: ``pkcs1``, ``sec1``, ``pkcs8``, ``encrypted``, ``public``, ``pkcs12`` or ``""``."""
+    """What a DER file is: ``pkcs1``, ``sec1``, ``pkcs8``, ``dsa``, ``encrypted``, ``public``, ``pkcs12`` or ``""``."""
     try:
         fields = der.whole(data)
         if fields.next == der.SEQUENCE:
@@ -206,8 +206,14 @@ def kind(data: bytes) -> str:
             return "pkcs12" if version == 3 else "pkcs8"
         if fields.next == der.OCTETS:
             return "sec1"
-        if fields.next == der.INTEGER:
-            return "pkcs1" if version < 2 else "public"
+        if fields.next == der.INTEGER and version > 1:
+            return "public"
+        numbers = 0
+        while fields.next == der.INTEGER:
+            fields.take(der.INTEGER)
+            numbers += 1
+        if numbers:
+            return "dsa" if numbers == 5 else "pkcs1"
     except Malformed:
         pass
     return ""

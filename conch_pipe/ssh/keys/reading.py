@@ -19,7 +19,12 @@ _Refusal = tuple[Reason, str]
 _PUBLIC: _Refusal = ("public", "this is a public key; the private half is needed")
 _CERTIFICATE: _Refusal = ("public", "this is a certificate, which is public; the private key is needed")
 _NO_KEY: _Refusal = ("not_a_key", "this is no private key in a form that is known here")
-_PKCS12: _Refusal = ("unsupported", "a PKCS#12 file; take the key out of it with openssl pkcs12 -nocerts")
+_DSA: _Refusal = ("unsupported", "DSA keys are not supported; use Ed25519, ECDSA on a NIST curve or RSA")
+_OTHER_DER: dict[str, _Refusal] = {
+    "public": _PUBLIC,
+    "dsa": _DSA,
+    "pkcs12": ("unsupported", "a PKCS#12 file; take the key out of it with openssl pkcs12 -nocerts"),
+}
 # PEM blocks that are no private key; those that only go with one are not among them.
 _OTHERS: dict[bytes, _Refusal] = {
     b"PUBLIC KEY": _PUBLIC,
@@ -32,7 +37,7 @@ _OTHERS: dict[bytes, _Refusal] = {
     b"PKCS7": _CERTIFICATE,
     b"CERTIFICATE REQUEST": ("public", "this is a request for a certificate; the private key is needed"),
     b"NEW CERTIFICATE REQUEST": ("public", "this is a request for a certificate; the private key is needed"),
-    b"DSA PRIVATE KEY": ("unsupported", "DSA keys are not supported"),
+    b"DSA PRIVATE KEY": _DSA,
     b"PGP PRIVATE KEY BLOCK": ("unsupported", "OpenPGP keys are not supported"),
 }
 _PUBLIC_TYPES = (b"ssh-", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-", b"rsa-sha2-")
@@ -69,6 +74,7 @@ def _tried(data: bytes, passphrase: bytes | None) -> PrivateKey | _Refusal:
 
 
 def _read(data: bytes, passphrase: bytes | None) -> PrivateKey:
+    armor.check_size(data)
     if data[:1] == b"\x30" and (kind := pkcs.kind(data)):
         return _der(kind, data, passphrase)
     data = armor.plain(data)
@@ -81,12 +87,8 @@ def _read(data: bytes, passphrase: bytes | None) -> PrivateKey:
 
 
 def _der(kind: str, data: bytes, passphrase: bytes | None) -> PrivateKey:
-    if len(data) > armor.LONGEST:
-        raise KeyRefused("too_large", "the file is too large for a key")
-    if kind == "public":
-        raise KeyRefused(*_PUBLIC)
-    if kind == "pkcs12":
-        raise KeyRefused(*_PKCS12)
+    if kind in _OTHER_DER:
+        raise KeyRefused(*_OTHER_DER[kind])
     if kind == "encrypted":
         return pkcs.encrypted_pkcs8(data, passphrase)
     return {"pkcs1": pkcs.pkcs1, "sec1": pkcs.sec1, "pkcs8": pkcs.pkcs8}[kind](data)
