@@ -66,7 +66,7 @@ class Lanes:
     def room(self, held: Mapping[str, int]) -> tuple[dict[str, int], int]:
         """How many more jobs may be claimed.
 
-        A remote's share is at most what is left free: whoever comes last still finds as much as any has.
+        A remote grows to as much as is left free then, no further: slow ones leave room for others.
 
         :param held: jobs that are worked on, by remote.
         :returns: for these remotes; and for each other one.
@@ -83,7 +83,8 @@ class Lanes:
                 room[name] = max(0, TOGETHER - has)
             else:
                 limit = min(lane.limit, lane.most) if lane is not None else 1
-                room[name] = max(0, min(limit - has, (free - has + 1) // 2))
+                share = (free - has) // 2 if has else max(min(1, free), free // 2)
+                room[name] = max(0, min(limit - has, share))
         return room, min(1, max(0, free))
 
     def know(self, remote: Remote) -> None:

@@ -130,7 +130,8 @@ class PushChain:
         self.clock = clock
         self.attempt_s = attempt_s
         self.up_since = utc(clock)  # moments before this passed without us
-        self._tries: dict[int, _Try] = {}  # job id → what its outcome is about, until that is recorded
+        # job id → what its outcome is about, as it was before; until that is recorded
+        self._before: dict[int, tuple[Push, Recording, Remote | None]] = {}
 
     async def run(self, job: Job) -> Outcome:
         """Make the attempt that is due. :raises PipeError: BUSY to be tried later; see schedule.py for the others."""
@@ -154,7 +155,7 @@ class PushChain:
 
     async def _load(self, job: Job) -> _Try | Outcome:
         """:returns: an Outcome when there is nothing to try."""
-        self._tries.pop(job.id, None)
+        self._before.pop(job.id, None)
         found: tuple[Push, Recording] | None = await self.recordings.push(UUID(job.subject))
         if found is None:
             return Outcome(done=True, reason="the push is gone")
@@ -164,6 +165,7 @@ class PushChain:
         remote: Remote | None = await self.remotes.get(push.remote)
         if remote is None:
             now = utc(self.clock)
+            self._before[job.id] = push, recording, None
             ended = replace(push, state=PushState.GIVEN_UP, manual=False, final_at=push.final_at or now)
             return Outcome(done=True, reason="the remote was removed", push=PushResult(None, ended))
         number = push.attempts + 1
@@ -221,7 +223,7 @@ class PushChain:
         fresh = after(push, recording, report, utc(self.clock))
         found_out = report.status is Status.HOST_KEY_MISMATCH and remote.enabled and not shared
         result = PushResult(attempt, fresh, disable="host_key" if found_out else "")
-        self._tries[job.id] = found
+        self._before[job.id] = push, recording, remote
         reason = report.reason or " ".join(sorted(set(fresh.problems.values())))
         if fresh.final_at is not None:
             return Outcome(done=True, reason=reason, push=result)
@@ -243,47 +245,26 @@ class PushChain:
 
     def settled(self, job: Job, outcome: Outcome) -> None:
         """Tell what came of an attempt."""
-        result, found = outcome.push, self._tries.pop(job.id, None)
-        if result is None:
+        before, result = self._before.pop(job.id, None), outcome.push
+        if result is None or before is None:
             return
         crashpoint("R8")
-        if result.attempt is None or found is None:
-            self.events.note(
-                events.PUSH_GIVEN_UP,
-                push_id=job.subject,
-                recording_id="",
-                organisation="",
-                remote=result.push.remote,
-                attempts=result.push.attempts,
-                reason=outcome.reason,
-            )
-            return
-        recording, report, push = found.recording, result.attempt.report, result.push
+        push, recording, remote = before
         about = {
             "push_id": job.subject,
             "recording_id": recording.id,
             "organisation": recording.organisation,
             "remote": push.remote,
         }
-        self.events.note(
-            events.PUSH_ATTEMPTED,
-            number=result.attempt.number,
-            status=report.status.value,
-            reason=report.reason,
-            detail=report.detail,
-            bytes=sum(file.bytes for file in report.files),
-            seconds=report.seconds,
-            host_key=report.host_key,
-            algorithms=report.algorithms,
-            late=result.attempt.late,
-            shared=result.attempt.shared,
-            **about,
-        )
-        if result.disable:
-            old = ", ".join(_fingerprint(pin.blob) for pin in found.remote.pins)
-            new = _fingerprint(report.refused_key) if report.refused_key else report.host_key
-            self.events.note(events.REMOTE_DISABLED, old=old or "none", new=new or "unknown", **about)
-        if push.state is PushState.DELIVERED:
+        if result.attempt is not None:
+            self._tell_attempt(result.attempt, about)
+        if result.attempt is not None and result.disable and remote is not None:
+            report = result.attempt.report
+            old = ", ".join(_fingerprint(pin.blob) for pin in remote.pins) or "none"
+            new = _fingerprint(report.refused_key) if report.refused_key else report.host_key or "unknown"
+            self.events.note(events.REMOTE_DISABLED, old=old, new=new, **about)
+        state = result.push.state
+        if state is PushState.DELIVERED:
             self.events.note(
                 events.PUSH_DELIVERED,
                 files=len(recording.files),
@@ -291,8 +272,27 @@ class PushChain:
                 seconds=(utc(self.clock) - recording.saved_at).total_seconds(),
                 **about,
             )
-        elif push.state is PushState.GIVEN_UP and found.push.state is not PushState.GIVEN_UP:
-            self.events.note(events.PUSH_GIVEN_UP, attempts=push.attempts, reason=outcome.reason, **about)
+        elif state is PushState.GIVEN_UP and push.state is not PushState.GIVEN_UP:
+            self.events.note(
+                events.PUSH_GIVEN_UP, attempts=result.push.attempts, reason=outcome.reason or "unknown", **about
+            )
+
+    def _tell_attempt(self, attempt: Attempt, about: dict[str, str]) -> None:
+        report = attempt.report
+        self.events.note(
+            events.PUSH_ATTEMPTED,
+            number=attempt.number,
+            status=report.status.value,
+            reason=report.reason,
+            detail=report.detail,
+            bytes=sum(file.bytes for file in report.files),
+            seconds=report.seconds,
+            host_key=report.host_key,
+            algorithms=report.algorithms,
+            late=attempt.late,
+            shared=attempt.shared,
+            **about,
+        )
 
 
 def _fingerprint(blob: bytes) -> str:
