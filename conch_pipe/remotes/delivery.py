@@ -83,15 +83,14 @@ class Delivery:
         """Send them, and the marker when the whole group is there.
 
         :param files: those that are wanted, in order.
-        :returns: why the attempt failed; None: what ``results`` say is all.
+        :returns: why not all was tried, or the main file has not arrived; None: what ``results`` say is all.
         """
         for index, local in enumerate(files):
             problem = await self._one(local)
             if problem is not None and (problem.fatal or local.file.role is self._recording.main.role):
                 reason = problem.reason if problem.fatal else NOT_TRIED
                 self.results += [FileResult(one.file.role, one.file.name, 0, reason) for one in files[index + 1 :]]
-                main_is_there = any(one.role is self._recording.main.role and not one.reason for one in self.results)
-                return None if main_is_there else problem
+                return problem
         return await self._mark()
 
     async def _one(self, local: LocalFile | NotThere) -> Fault | None:

@@ -28,6 +28,7 @@ from conch_pipe.ssh.client.connecting import ClientSession
 from conch_pipe.ssh.client.errors import ClientError, HostKeyRefused
 from conch_pipe.ssh.fields import printable
 
+_TELLING = 4  # characters of a password that are not in a sentence by chance
 _EXPECTED = (ClientError, SFTPError, Found, PipeError, OSError, ValueError)
 
 
@@ -74,6 +75,7 @@ class _Attempt:
         self._recording = recording
         self._wanted = [file for file in recording.files if file.role in wanted]
         self._progress = progress
+        self._began = self._clock.seconds()
         self._stopped: Exception | None = None  # why it was ended before it had ended by itself
         self._timer: IDelayedCall | None = None
         self._hidden = ""  # what a server could repeat and no log may have
@@ -86,24 +88,27 @@ class _Attempt:
 
     def start(self, attempt_s: float) -> Deferred[Report]:
         """Begin; cancelling the Deferred closes the connection."""
-        began = self._clock.seconds()
         working = Deferred.fromCoroutine(self._work())
+        report: Deferred[Report] = Deferred(lambda _: self._stop(working, CancelledError()))
 
-        def stop(why: Exception) -> None:
-            self._stopped = self._stopped or why
-            working.cancel()
-
-        late = Found(Status.UPLOAD_FAILED, "too_slow", f"the attempt did not end within {attempt_s:g} s")
-        if not working.called:
-            self._timer = self._clock.callLater(attempt_s, stop, late)
-        report: Deferred[Report] = Deferred(lambda _: stop(CancelledError()))
+        def late() -> None:
+            why = Found(Status.UPLOAD_FAILED, "too_slow", f"the attempt did not end within {attempt_s:g} s")
+            self._stop(working, why)
+            if not report.called:  # the end of the connection is not waited for any more
+                report.callback(self._report(why.fault))
 
         def ended(result: Any) -> None:
             if not report.called:
-                report.callback(result if not isinstance(result, Fault | None) else self._report(result, began))
+                report.callback(self._report(result) if isinstance(result, Fault | None) else result)
 
+        if not working.called:
+            self._timer = self._clock.callLater(attempt_s, late)
         working.addBoth(ended)
         return report
+
+    def _stop(self, working: Deferred[Fault | None], why: Exception) -> None:
+        self._stopped = self._stopped or why
+        working.cancel()
 
     async def _work(self) -> Fault | None:
         """Do it and close the connection. :returns: why the attempt failed."""
@@ -129,7 +134,6 @@ class _Attempt:
         credentials = await self._around.credentials(self._remote, secrets)
         self._hidden = printable(secrets.password or "")
         del secrets
-        crashpoint("R2")
         self._endpoint = self._around.endpoint(self._remote)
         self._policy = policy(self._remote)
         connecting = self._around.connect(self._remote, self._endpoint, self._policy, credentials)
@@ -142,7 +146,6 @@ class _Attempt:
         )
         await self._delivery.folder()
         problem = await self._delivery.files([self._files[file.role] for file in self._wanted])
-        crashpoint("R6")
         if isinstance(self._session.error, HostKeyRefused):
             raise self._session.error  # whatever has arrived before
         return problem
@@ -177,14 +180,19 @@ class _Attempt:
         if isinstance(error, HostKeyRefused):
             self._refused_key = error.blob
         found = fault(error, stage)
-        return replace(found, detail=found.detail.replace(self._hidden, "***")) if self._hidden else found
+        if len(self._hidden) >= _TELLING and self._hidden in found.detail:
+            found = replace(found, detail="the server repeats the password, so its words are left out")
+        return found
 
-    def _report(self, problem: Fault | None, began: float) -> Report:
+    def _report(self, problem: Fault | None) -> Report:
         results = list(self._delivery.results) if self._delivery is not None else []
+        later = problem
+        if problem is not None and problem.status is Status.UPLOAD_FAILED and self._main_has_arrived(results):
+            problem = None
         done = {one.role for one in results}
         for file in self._wanted:
             if file.role not in done:
-                results.append(self._untouched(file.role, file.name, problem))
+                results.append(self._untouched(file.role, file.name, later))
         shown = self._policy.shown if self._policy is not None else None
         return Report(
             problem.status if problem else Status.OK,
@@ -193,10 +201,13 @@ class _Attempt:
             tuple(results),
             fingerprint(shown) if shown is not None else "",
             told(self._session.agreed) if self._session is not None else "",
-            self._clock.seconds() - began,
+            self._clock.seconds() - self._began,
             self._refused_key,
             self._endpoint is not None and self._endpoint.connected,
         )
+
+    def _main_has_arrived(self, results: list[FileResult]) -> bool:
+        return any(one.role is self._recording.main.role and not one.reason for one in results)
 
     def _untouched(self, role: Role, name: str, problem: Fault | None) -> FileResult:
         gone = self._files.get(role)
