@@ -7,10 +7,14 @@ import click
 from conch_pipe.cli.check import check
 from conch_pipe.cli.demo import demo
 from conch_pipe.cli.edge import Program
+from conch_pipe.cli.environments import environment
 from conch_pipe.cli.host_keys import host_key
 from conch_pipe.cli.init import init
 from conch_pipe.cli.organisations import credential, org
+from conch_pipe.cli.recordings import recording
+from conch_pipe.cli.remotes import remote
 from conch_pipe.cli.schemas import schema
+from conch_pipe.cli.secrets import secrets
 from conch_pipe.cli.session import Session
 from conch_pipe.cli.status import settings, status
 from conch_pipe.cli.uploads import upload
@@ -32,7 +36,10 @@ def program() -> None:
     """
 
 
-for command in (init, status, check, settings, host_key, org, credential, schema, upload, warehouse, demo):
+for command in (
+    *(init, status, check, settings, host_key, org, credential, schema, upload, warehouse),
+    *(remote, environment, recording, secrets, demo),
+):
     program.add_command(command)
 
 

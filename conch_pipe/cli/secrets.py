@@ -1,0 +1,38 @@
+"""``conch-pipe secrets``: the key under which the passwords and keys of remotes are kept."""
+
+from __future__ import annotations
+
+import click
+
+from conch_pipe.cli.edge import Group
+from conch_pipe.cli.session import Session, now
+
+
+@click.group(cls=Group)
+def secrets() -> None:
+    """The key that seals what opens remotes.
+
+    \b
+    conch-pipe secrets rotate
+    """
+
+
+@secrets.command("rotate")
+@click.option(
+    "--keep-old", is_flag=True, help="Keep the old keys in the file: what they sealed in copies stays readable."
+)
+@click.pass_obj
+def rotate(session: Session, keep_old: bool) -> None:
+    """Seal everything anew with a new key, then forget the old ones. The service may go on running.
+
+    A copy of the catalog that was made before needs a copy of the key file from before.
+    """
+    from conch_pipe.catalog import KeyFile
+
+    keys = KeyFile(session.settings.secrets.key_file)
+    remotes = session.catalog.remotes
+    keys.rotate()
+    sealed = now(remotes.reseal_all())
+    retired = 0 if keep_old else keys.retire()
+    session.out.document({"sealed": sealed, "retired": retired, "key_file": keys.path})
+    session.out.say(f"{sealed} secrets are sealed with a new key; {retired} old keys are forgotten")
