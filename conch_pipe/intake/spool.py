@@ -54,10 +54,10 @@ _log = Logger(namespace="conch_pipe.intake")
 class Spooled:
     """A finished file: complete and checked; its bytes, or a part file that is durable and closed."""
 
-    path: Path
+    path: Path | None  # None: a small file, which has no part file
     size: int
     sha256: bytes
-    content: bytes | None = None  # of a small file, which has no part file
+    content: bytes | None = None  # of a small file
 
 
 class Memory:
@@ -103,7 +103,7 @@ def open_spool(
     :param memory: shared by all.
     :raises PipeError: NO_SPACE, FAILED.
     """
-    spool = Spool(folder / f"{upload_id}.part", in_thread, lag_bytes, sync_bytes, small_bytes, memory)
+    spool = Spool(folder, upload_id, in_thread, lag_bytes, sync_bytes, small_bytes, memory)
     if not small_bytes:
         spool.to_disk()
     crashpoint("W1")
@@ -117,9 +117,17 @@ class Spool:
     """
 
     def __init__(
-        self, path: Path, in_thread: InThread, lag_bytes: int, sync_bytes: int, small_bytes: int, memory: Memory
+        self,
+        folder: Path,
+        upload_id: UUID,
+        in_thread: InThread,
+        lag_bytes: int,
+        sync_bytes: int,
+        small_bytes: int,
+        memory: Memory,
     ) -> None:
-        self.path = path
+        self._folder = folder
+        self._upload_id = upload_id
         self.size = 0
         self.lagging = False
         self.on_failure: Callable[[PipeError], object] | None = None  # told once, of what failed behind the writes
@@ -148,6 +156,11 @@ class Spool:
         self._finishing = False
         self._ends: list[Deferred[None]] = []  # wait for the end of the next piece of work
         self._relief: list[Deferred[None]] = []
+
+    @property
+    def path(self) -> Path:
+        """Where the part file is, or would be."""
+        return self._folder / f"{self._upload_id}.part"
 
     # Writing, on the reactor's thread
 
@@ -380,7 +393,7 @@ class Spool:
         except PipeError as error:
             raise self._fail(error) from error
         crashpoint("C2")
-        return Spooled(self.path, self.size, hashlib.sha256(content).digest(), content)
+        return Spooled(None, self.size, hashlib.sha256(content).digest(), content)
 
     def forget(self) -> bool:
         """Drop it at once, if nothing of it is on disk. :returns: whether it is gone; else ``drop`` it."""

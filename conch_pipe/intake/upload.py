@@ -215,7 +215,7 @@ class UploadInProgress:
         key = f"raw/{self._at:%Y/%m/%d}/{self.id}.{check_name(self._final_name)}"
         self._storing = True
         try:
-            if spooled.content is None:
+            if spooled.path is not None:
                 began = stored
                 await self._needs.objects.put(key, spooled.path, spooled.sha256)
                 self._still_wanted()
@@ -277,7 +277,7 @@ class UploadInProgress:
         )
 
     async def _take_back(self, key: str) -> None:
-        if cast(Spooled, self._spooled).content is not None:
+        if cast(Spooled, self._spooled).path is None:
             return  # there is no copy yet
         try:
             await self._needs.objects.delete(key)

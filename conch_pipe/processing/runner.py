@@ -140,7 +140,7 @@ class Runner(Service):
         if not self.running:
             return
         self._again = True
-        if self._claiming is None:
+        if self._claiming is None and len(self._tasks) < self.capacity:  # else the end of a job nudges
             # Set before the coroutine runs: with a synchronous catalog it ends, and nudges, inside fromCoroutine.
             self._claiming = Deferred()
             Deferred.fromCoroutine(self._fill()).addErrback(self._unexpected, "claiming jobs").addBoth(self._filled)
@@ -155,7 +155,7 @@ class Runner(Service):
             self._again = False
             room = self.capacity - len(self._tasks)
             if room <= 0:
-                return  # the end of a job nudges
+                return
             try:
                 jobs = await self._claim(room)
             except PipeError as error:

@@ -66,12 +66,14 @@ class PutFile:
         await self._upload.sync()
 
     @answered
-    async def close(self) -> None:
+    def close(self) -> Deferred[None]:
         """See IPutFile. OK only when the upload is durable and recorded, or waits for its final name."""
         crashpoint("C1")
         if self._put.state is not State.WRITING:
             raise _dropped()
-        await self._put.close()
+        return self._put.close().addCallback(self._closed)
+
+    def _closed(self, _: None) -> None:
         if self._put.state is State.WAITING and self._visit.find(self._put.key) is not self._put:
             # Nobody could ever rename it: the name means the file that was opened later.
             self._put.drop("put again under the same temporary name")

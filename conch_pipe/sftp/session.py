@@ -33,6 +33,8 @@ from conch_pipe.sftp.tree import FileName, Outside, Root, SchemaFolder
 from conch_pipe.sftp.visits import BUSY, Visit, Visits
 from conch_pipe.ssh.interfaces import FileSystemStatus, IPutServer
 
+Found = tuple[int, float] | None  # size and time of the client's newest file of a name
+
 
 class Folder:
     """A listing as READDIR takes it."""
@@ -221,7 +223,7 @@ class PutSession:
     # Looking ---------------------------------------------------------------------------------------------------------
 
     @answered
-    async def getAttrs(self, path: bytes, followLinks: bool) -> listing.Attributes:
+    def getAttrs(self, path: bytes, followLinks: bool) -> Any:
         """STAT and LSTAT: folders, and the client's own uploads of the last minutes on any connection (ruling 3)."""
         place = tree.resolve(path, self._visit.client.schemas)
         match place:
@@ -231,18 +233,25 @@ class PutSession:
                 return listing.folder_attributes(self._visit.at)
             case Outside():
                 raise tree.no_such_schema(self._visit.client.schemas)
-        found = await self._find(place)
-        if found is None:
-            raise PipeError(Code.NOT_FOUND, "no such file")
-        return listing.file_attributes(*found)
+        if self._is_known(place):  # as nearly always: OpenSSH asks before each put
+            return _shown(self._known(place))
+        return self._get_attributes_elsewhere(place)
 
-    async def _find(self, place: FileName) -> tuple[int, float] | None:
-        """Size and time of the client's newest file of this name."""
+    async def _get_attributes_elsewhere(self, place: FileName) -> listing.Attributes:
+        return _shown(await self._find(place))
+
+    def _is_known(self, place: FileName) -> bool:
+        """Whether this process can tell by itself if the client has put such a file."""
+        key = (place.schema, place.name)
+        return self._visit.find(key) is not None or self._visits.knows_all(self._visit.shelf, key)
+
+    def _known(self, place: FileName) -> Found:
         put = self._visit.find((place.schema, place.name))
-        if put is not None:
-            return None if put.state is State.GONE else (put.size, put.at)
-        if self._visits.knows_all(self._visit.shelf, (place.schema, place.name)):
-            return None  # as nearly always: OpenSSH asks before each put
+        return None if put is None or put.state is State.GONE else (put.size, put.at)
+
+    async def _find(self, place: FileName) -> Found:
+        if self._is_known(place):
+            return self._known(place)
         there = await self._visits.neighbours.find(self._visit.client.client_id, (place.schema, place.name))
         if there is not None:
             return None if there["gone"] else (there["size"], there["at"])
@@ -328,3 +337,9 @@ class PutSession:
     def channelLost(self, reason: str) -> None:
         """See IPutServer. Files under temporary names stay: another channel may rename them, or the visit's end does
         away with them."""
+
+
+def _shown(found: Found) -> listing.Attributes:
+    if found is None:
+        raise PipeError(Code.NOT_FOUND, "no such file")
+    return listing.file_attributes(*found)

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
 
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.interfaces import IUpload
+from conch_pipe.model import Upload
 
 Key = tuple[str, str]  # schema, name
 
@@ -88,26 +90,29 @@ class Put:
         if self.state is State.WRITING and (size or self.size):
             self._upload.expect(size)
 
-    async def close(self) -> None:
+    def close(self) -> Deferred[None]:
         """The client closed the file.
 
         :raises PipeError: it was refused, and is gone.
         """
         self._to(State.CLOSING)
-        try:
-            done = await self._upload.finish()
-            if done is None:
-                self._to(State.WAITING)
-                if self._unwanted is not None:
-                    self.drop(self._unwanted)
-            else:
-                self._done(done.bytes)
-        except PipeError as error:
-            self._refused(error)
-            raise
-        finally:
-            if self.state is State.CLOSING:
-                self._failed("it could not be stored")
+        closing: Deferred[Upload | None] = self._upload.finish()
+        return closing.addCallbacks(self._closed, self._not_closed)
+
+    def _closed(self, done: Upload | None) -> None:
+        if done is not None:
+            self._done(done.bytes)
+            return
+        self._to(State.WAITING)
+        if self._unwanted is not None:
+            self.drop(self._unwanted)
+
+    def _not_closed(self, failure: Failure) -> Failure:
+        if isinstance(failure.value, PipeError):
+            self._refused(failure.value)
+        else:
+            self._failed("it could not be stored")
+        return failure
 
     async def rename(self, key: Key) -> None:
         """Accept a file that waits under a temporary name.
