@@ -30,12 +30,16 @@ REMEMBERED = {
 }
 
 
+def _version(remote: Remote) -> datetime:
+    return remote.changed_at or remote.created_at
+
+
 @dataclass(eq=False, slots=True)
 class _Lane:
     """One remote, as far as it is known."""
 
     most: int  # connections it allows
-    changed_at: datetime | None
+    version: datetime
     limit: int = 1  # connections it may have now
     connections: int = 0
     used_at: float = 0.0
@@ -88,16 +92,17 @@ class Lanes:
         return room, min(1, max(0, free))
 
     def know(self, remote: Remote) -> None:
-        """What the catalog says of a remote now; what was known of it before a change is forgotten."""
+        """What the catalog says of a remote; what was known of it before a change is forgotten."""
         lane = self._lanes.get(remote.name)
         if lane is None:
-            lane = self._lanes[remote.name] = _Lane(remote.max_connections, remote.changed_at)
+            lane = self._lanes[remote.name] = _Lane(remote.max_connections, _version(remote))
             lane.used_at = self.clock.seconds()
-        if lane.changed_at != remote.changed_at:
-            lane.changed_at = remote.changed_at
+        if _version(remote) > lane.version:
+            lane.version = _version(remote)
             lane.limit = 1
             lane.forget()
-        lane.most = remote.max_connections
+        if _version(remote) == lane.version:  # not what was read before a change, and comes late
+            lane.most = remote.max_connections
 
     def failure(self, remote: Remote) -> Report | None:
         """How an attempt at this remote would end, as another one just did; None: try."""
@@ -114,7 +119,7 @@ class Lanes:
     def worked(self, remote: Remote) -> None:
         """A login has succeeded: twice as many may come. Once for each connection."""
         lane = self._lanes[remote.name]
-        if lane.changed_at == remote.changed_at:
+        if lane.version == _version(remote):
             lane.limit = min(lane.most, 2 * lane.limit)
             lane.forget()
 
@@ -127,7 +132,7 @@ class Lanes:
         lane = self._lanes[remote.name]
         lane.connections -= 1
         lane.used_at = self.clock.seconds()
-        if report is None or report.status not in REMEMBERED or lane.changed_at != remote.changed_at:
+        if report is None or report.status not in REMEMBERED or lane.version != _version(remote):
             return
         lane.limit = 1
         lane.failure = replace(report, files=(), connected=False, seconds=0.0, refused_key=None)

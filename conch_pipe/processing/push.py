@@ -156,6 +156,8 @@ class PushChain:
     async def _load(self, job: Job) -> _Try | Outcome:
         """:returns: an Outcome when there is nothing to try."""
         self._before.pop(job.id, None)
+        # Before all that is read: the catalog tells by it whether an attempt knew of a change.
+        began_at = utc(self.clock)
         found: tuple[Push, Recording] | None = await self.recordings.push(UUID(job.subject))
         if found is None:
             return Outcome(done=True, reason="the push is gone")
@@ -163,14 +165,14 @@ class PushChain:
         if push.state is PushState.DELIVERED or (push.state is PushState.GIVEN_UP and not push.manual):
             return Outcome(done=True, reason=f"the push is {push.state.value} already")
         remote: Remote | None = await self.remotes.get(push.remote)
-        if remote is None:
-            now = utc(self.clock)
+        # A name that is free again may be given to another organisation.
+        if remote is None or remote.organisation != recording.organisation:
             self._before[job.id] = push, recording, None
-            ended = replace(push, state=PushState.GIVEN_UP, manual=False, final_at=push.final_at or now)
+            ended = replace(push, state=PushState.GIVEN_UP, manual=False, final_at=push.final_at or began_at)
             return Outcome(done=True, reason="the remote was removed", push=PushResult(None, ended))
         number = push.attempts + 1
         late = not push.manual and self._instant(number, push, recording) < self.up_since
-        return _Try(push, recording, remote, utc(self.clock), late)
+        return _Try(push, recording, remote, began_at, late)
 
     def _instant(self, number: int, push: Push, recording: Recording) -> datetime:
         return attempts.instant(min(number, attempts.ATTEMPTS), recording.saved_at, recording.uid, push.remote)
@@ -200,7 +202,9 @@ class PushChain:
     def _stopped(self, result: Report | Failure, found: _Try) -> Report | Failure:
         """The end of an attempt that took too long, unless the pusher knows better what came of it."""
         if isinstance(result, Failure) and result.check(CancelledError):
-            return found.report(Status.UPLOAD_FAILED, "time_limit", f"stopped after {self.attempt_s:.0f} s")
+            return found.report(
+                Status.UPLOAD_FAILED, "too_slow", f"the attempt did not end within {self.attempt_s:g} s"
+            )
         return result
 
     def _outcome(self, job: Job, found: _Try, report: Report, *, shared: bool = False) -> Outcome:

@@ -124,8 +124,9 @@ def test_a_change_forgets_what_was_and_what_is_still_found_out_about_before(lane
     dock = remote()
     lanes.know(dock)
     assert lanes.enter(dock)
-    changed = replace(dock, changed_at=AT)
+    changed = replace(dock, changed_at=AT + timedelta(seconds=1))
     lanes.know(changed)
+    lanes.know(dock)  # read before, and comes late
 
     lanes.leave(dock, WRONG)
 

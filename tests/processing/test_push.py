@@ -385,7 +385,7 @@ def test_an_attempt_has_an_end_however_slow_it_is(bench):
     bench.run(601)
 
     (attempt,) = bench.catalog.attempts(recording, "dock")
-    assert (attempt.report.status, attempt.report.reason) == (Status.UPLOAD_FAILED, "time_limit")
+    assert (attempt.report.status, attempt.report.reason) == (Status.UPLOAD_FAILED, "too_slow")
     assert bench.pusher.cancelled == 1
 
 
@@ -438,6 +438,16 @@ def test_a_remote_that_was_removed_ends_its_pushes(bench):
     assert (push.state, push.attempts, push.final_at) == (PushState.GIVEN_UP, 0, START)
     assert bench.names() == ["push.given_up"]
     assert bench.heard[-1].fields["recording_id"] == recording.id
+
+
+def test_a_name_that_another_organisation_has_now_gets_nothing(bench):
+    recording = bench.save("dock")
+    bench.catalog.remotes["dock"] = replace(bench.catalog.remotes["dock"], organisation="other")
+
+    bench.run(1)
+
+    assert bench.pusher.began == []
+    assert bench.catalog.state(recording, "dock").state is PushState.GIVEN_UP
 
 
 def test_an_attempt_is_made_again_under_its_number_when_its_end_was_not_recorded(bench):
