@@ -62,7 +62,7 @@ def place(path: Path, roots: Iterable[Path]) -> Path:
         for start in (root, resolved):
             if path != start and path.is_relative_to(start):
                 return resolved / path.relative_to(start)
-    raise Unfit("is outside the allowed folders")
+    raise Unfit("is outside the allowed folders, see push.roots")
 
 
 def look(path: Path) -> os.stat_result:

@@ -214,7 +214,7 @@ def test_what_the_intake_refuses_is_told_too(spool):
     assert spool.problems() == [
         f"main: {spool.media}/nowhere.mp4 is missing",
         f"raw: {spool.media}/../outside.mp4 has .. in it",
-        "snapshot: /etc/passwd is outside the allowed folders",
+        "snapshot: /etc/passwd is outside the allowed folders, see push.roots",
     ]
     assert spool.events.names() == ["recording.refused", "manifest.refused"]
 

@@ -146,7 +146,7 @@ def test_all_mistakes_are_told_at_once(studio):
         f"main: {media}/nowhere.mp4 is missing",
         f"raw: {media}/folder is not a regular file",
         f"snapshot: {media}/link is a link",
-        "filmstrip: /etc/passwd is outside the allowed folders",
+        "filmstrip: /etc/passwd is outside the allowed folders, see push.roots",
     ]
     assert studio.events.names() == ["recording.refused"]
     assert studio.events.heard[0][1]["problem"] == "; ".join(found)
@@ -203,13 +203,13 @@ def test_the_root_itself_and_a_neighbour_that_begins_like_it_are_outside(studio)
     (neighbour / "a.mp4").write_bytes(b"x")
 
     for path in (studio.media, neighbour / "a.mp4"):
-        assert wrong(studio, {Role.MAIN: path}) == [f"main: {path} is outside the allowed folders"]
+        assert wrong(studio, {Role.MAIN: path}) == [f"main: {path} is outside the allowed folders, see push.roots"]
 
 
 def test_what_is_outside_is_not_even_looked_at(studio):
     """Else the answer would tell which files there are on this machine."""
     for path in ("/etc/shadow", "/nowhere/at/all"):
-        assert wrong(studio, {Role.MAIN: Path(path)}) == [f"main: {path} is outside the allowed folders"]
+        assert wrong(studio, {Role.MAIN: Path(path)}) == [f"main: {path} is outside the allowed folders, see push.roots"]
 
 
 @pytest.mark.parametrize("into", ["inside", "outside"])
