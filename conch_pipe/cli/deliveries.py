@@ -109,19 +109,17 @@ def attempt_document(one: Attempt) -> dict[str, Any]:
 def recording_table(out: Output, found: Iterable[tuple[Recording, tuple[Push, ...]]]) -> None:
     """Recordings, one row each."""
     out.table(
-        ("saved", "id", "organisation", "environment", "name", "files", "bytes", "remotes", "next attempt", "purge"),
+        ("saved", "id", "environment", "name", "bytes", "remotes", "next attempt", "files"),
         [
             (
                 local(recording.saved_at),
                 recording.id,
-                recording.organisation,
-                recording.environment,
+                f"{recording.organisation}/{recording.environment}",
                 recording.name,
-                len(recording.files),
                 sum(one.bytes for one in recording.files),
                 ", ".join(_briefly(push) for push in pushes) or "none",
                 local(min((push.due_at for push in pushes if push.due_at), default=None)),
-                "deleted" if recording.deleted_at else local(recording.purge_at),
+                _files(recording),
             )
             for recording, pushes in found
         ],
@@ -146,40 +144,43 @@ def show(out: Output, recording: Recording, pushes: tuple[Push, ...]) -> None:
     ]
     if any(unfinished(push) for push in pushes):
         facts.append(("attempts until", f"{local(ends_at(recording.saved_at))}, 75 h after it was saved"))
-    if recording.deleted_at:
-        facts.append(("files", f"deleted {local(recording.deleted_at)}"))
-    elif recording.purge_at:
-        facts.append(("files", f"will be deleted {local(recording.purge_at)}"))
+    facts.append(("files", _files(recording) or "here"))
     out.facts(facts)
     out.say()
     out.table(
         ("file", "name on the remote", "bytes", "sha256", "here"),
-        [(one.role, one.name, one.bytes, one.sha256, str(one.path)) for one in recording.files],
+        [(one.role, one.name, one.bytes, f"{one.sha256[:16]}…", str(one.path)) for one in recording.files],
     )
-    out.say()
-    out.table(
-        ("remote", "state", "attempts", "left", "next attempt", "last ended", "ended for good", "missing"),
-        [
-            (
-                push.remote,
-                push.state,
-                f"{push.attempts} of {ATTEMPTS}",
-                left(push.attempts) if unfinished(push) else 0,
-                f"{local(push.due_at)}{', manual' if push.manual else ''}" if push.due_at else "",
-                local(push.ended_at),
-                local(push.final_at),
-                _missing(recording, push),
-            )
-            for push in pushes
-        ],
-        empty="no remotes",
-    )
+    for push in pushes:
+        left_over = left(push.attempts) if unfinished(push) else 0
+        happened = [
+            ("state", push.state),
+            ("attempts", f"{push.attempts} of {ATTEMPTS}, {left_over} left"),
+            ("next", f"{local(push.due_at)}{', manual' if push.manual else ''}" if push.due_at else ""),
+            ("last ended", local(push.ended_at)),
+            ("ended", local(push.final_at)),
+            ("missing", _missing(recording, push)),
+        ]
+        out.say()
+        out.facts([("remote", push.remote), *(one for one in happened if one[1])])
+    if not pushes:
+        out.say("\nno remotes")
+
+
+def _files(recording: Recording) -> str:
+    """What became or becomes of the files; empty: nothing is decided."""
+    if recording.deleted_at:
+        return f"deleted {local(recording.deleted_at)}"
+    return f"deleted on {local(recording.purge_at)}" if recording.purge_at else ""
 
 
 def _missing(recording: Recording, push: Push) -> str:
-    """Each file that has not arrived, with the word that says why, if it was tried."""
-    missing = [file.role for file in recording.files if file.role not in push.arrived]
-    return ", ".join(f"{role.value} {push.problems.get(role, '')}".rstrip() for role in missing)
+    """The files that have not arrived, by the word that says why; without one they were not tried."""
+    by_word: dict[str, list[str]] = {}
+    for file in recording.files:
+        if file.role not in push.arrived:
+            by_word.setdefault(push.problems.get(file.role, ""), []).append(file.role.value)
+    return "; ".join(", ".join(roles) + (f": {word}" if word else "") for word, roles in by_word.items())
 
 
 def log(out: Output, found: Iterable[Attempt]) -> None:

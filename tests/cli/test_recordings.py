@@ -159,7 +159,14 @@ def test_show_tells_attempts_made_and_left_the_next_one_and_what_is_missing(stud
     assert (waiting["attempts"], waiting["attempts_left"], waiting["next_attempt_at"]) == (0, 13, shown["saved_at"])
     assert shown["purge_at"] is None
     out = studio.installed.run("recording", "show", str(made.uid)).out
-    for words in ("75 h after it was saved", "1 of 13", "snapshot no_space", "standup.jpg", "main, snapshot"):
+    for words in (
+        "75 h after it was saved",
+        "1 of 13",
+        "12 left",
+        "snapshot: no_space",
+        "standup.jpg",
+        "main, snapshot",
+    ):
         assert words in out
 
 
@@ -168,7 +175,7 @@ def test_times_are_local_for_people_and_utc_for_programs(studio, bucharest):
     now(studio.catalog().recordings.purge_at(made.uid, datetime(2026, 12, 19, 10, tzinfo=UTC)))
 
     out = studio.installed.run("recording", "show", "rec-1").out
-    assert "will be deleted 2026-12-19 12:00:00 EET" in out
+    assert "deleted on 2026-12-19 12:00:00 EET" in out
     assert studio.installed.json("recording", "show", "rec-1")["purge_at"] == "2026-12-19T10:00:00Z"
     assert "2026-12-19 12:00:00 EET" in studio.installed.run("recording", "list").out
     assert deliveries.local(datetime(2026, 7, 1, tzinfo=UTC)) == "2026-07-01 03:00:00 EEST"
