@@ -93,6 +93,10 @@ class Delivery:
                 return problem
         return await self._mark()
 
+    async def remove(self, name: str) -> bool:
+        """Remove a file from the folder. :returns: whether the server did it."""
+        return await self._removed(self._folder + self._name(name))
+
     async def _one(self, local: LocalFile | NotThere) -> Fault | None:
         file = local.file
         if isinstance(local, NotThere):

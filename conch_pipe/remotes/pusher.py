@@ -23,10 +23,11 @@ from conch_pipe.remotes.addresses import RemoteEndpoint
 from conch_pipe.remotes.delivery import NOT_TRIED, Delivery
 from conch_pipe.remotes.faults import Fault, Found, Stage, fault
 from conch_pipe.remotes.session import Surroundings, told
-from conch_pipe.remotes.trust import Policy, fingerprint, policy
+from conch_pipe.remotes.trust import Policy, policy
 from conch_pipe.ssh.client.connecting import ClientSession
 from conch_pipe.ssh.client.errors import ClientError, HostKeyRefused
 from conch_pipe.ssh.fields import printable
+from conch_pipe.ssh.keys import fingerprint
 
 _TELLING = 4  # characters of a password that are not in a sentence by chance
 _EXPECTED = (ClientError, SFTPError, Found, PipeError, OSError, ValueError)

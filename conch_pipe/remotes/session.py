@@ -18,6 +18,7 @@ from conch_pipe.ssh.client.auth import Credentials
 from conch_pipe.ssh.client.connecting import ClientSession, connect
 from conch_pipe.ssh.client.limits import ClientLimits
 from conch_pipe.ssh.client.tcp import PushingReactor
+from conch_pipe.ssh.keys import KeyRefused, read
 from conch_pipe.ssh.transport.algorithms import CLIENT, Agreed
 
 
@@ -76,9 +77,9 @@ class Surroundings:
 
 def _key(text: bytes) -> Key:
     try:
-        return Key.fromString(text)
-    except Exception:  # noqa: BLE001 - the texts of Conch's errors have the key in them
-        raise PipeError(Code.INVALID, "the private key cannot be read") from None
+        return read(text).conch
+    except KeyRefused as error:
+        raise PipeError(Code.INVALID, f"the private key cannot be used: {error.words}") from None
 
 
 def told(agreed: Agreed | None) -> str:

@@ -7,8 +7,6 @@ Each policy is made for one connection and remembers what was shown on it.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 
 from zope.interface import implementer
@@ -16,11 +14,12 @@ from zope.interface import implementer
 from conch_pipe.model import Remote
 from conch_pipe.ssh.client.errors import HostKeyRefused
 from conch_pipe.ssh.client.policy import IHostKeyPolicy
+from conch_pipe.ssh.keys import algorithm, fingerprint
 
 
-def fingerprint(blob: bytes) -> str:
-    """``SHA256:…`` of a public key, as ssh and ssh-keygen show it."""
-    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+def described(blob: bytes) -> str:
+    """A public key as people compare it."""
+    return f"{algorithm(blob)} {fingerprint(blob)}"
 
 
 @implementer(IHostKeyPolicy)
@@ -57,8 +56,8 @@ class OnlyPinned(Policy):
         if not self.pinned:
             raise HostKeyRefused("no host key is pinned for this remote: test it, and trust the key it shows", blob)
         if blob not in self.pinned:
-            known = ", ".join(map(fingerprint, self.pinned))
-            raise HostKeyRefused(f"the host key is {fingerprint(blob)}, and pinned is {known}", blob)
+            known = ", ".join(map(described, self.pinned))
+            raise HostKeyRefused(f"the host key is {described(blob)}, and pinned is {known}", blob)
         return True
 
 

@@ -13,9 +13,9 @@ from twisted.python.failure import Failure
 
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Recording, RemoteSecrets, Role, Status
-from conch_pipe.remotes.trust import fingerprint
 from conch_pipe.ssh.client.limits import ClientLimits
 from conch_pipe.ssh.interfaces import FileSystemStatus
+from conch_pipe.ssh.keys import fingerprint
 from tests.conftest import CANARY
 from tests.remotes.lines import Trouble
 from tests.remotes.lying import DENIED, FAILURE, MISSING
