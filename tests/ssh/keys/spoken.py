@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import traceback
 
-_PIECE = 16  # characters of a secret that count as a leak
+_PIECE = 20  # characters of a secret that count as a leak; "ssh-ed25519 AAAA" is in our own words
 
 
 def spoken(error: BaseException) -> str:
-    """What logs, tracebacks with local names and debuggers can show."""
+    """What logs, tracebacks with local names and debuggers can show, but for the lines of source, which are ours."""
     said: list[str] = []
     waiting: list[BaseException | None] = [error]
     seen: set[int] = set()
@@ -17,7 +17,7 @@ def spoken(error: BaseException) -> str:
         if one is None or id(one) in seen:
             continue
         seen.add(id(one))
-        said += [str(one), repr(one), repr(one.args), repr(vars(one)), *traceback.format_exception(one)]
+        said += [str(one), repr(one), repr(one.args), repr(vars(one)), *traceback.format_exception_only(one)]
         for frame, _ in traceback.walk_tb(one.__traceback__):
             if "conch_pipe" in frame.f_code.co_filename:
                 said.append(repr(frame.f_locals))
