@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from ipaddress import IPv4Network, ip_network
 from pathlib import Path
 from socket import AddressFamily
 from time import monotonic
@@ -35,6 +36,8 @@ from conch_pipe.formats.schema import Schema, SchemaBook
 from conch_pipe.gateway import Gateway, own_spool
 from conch_pipe.intake.intake import Intake
 from conch_pipe.intake.intake import Limits as IntakeLimits
+from conch_pipe.intake.manifests import Manifests
+from conch_pipe.intake.recordings import RecordingIntake
 from conch_pipe.intake.temporary_names import OFF, TemporaryNames
 from conch_pipe.interfaces import IObjects, IWarehouse, IWorkers
 from conch_pipe.objects.folder import FolderObjects
@@ -44,13 +47,20 @@ from conch_pipe.processes.door import Door
 from conch_pipe.processes.doors import Doors
 from conch_pipe.processes.share import COUNTS, SOCKET
 from conch_pipe.processing.ingest import CHECK, stages
+from conch_pipe.processing.lanes import Lanes
+from conch_pipe.processing.push import PushChain
+from conch_pipe.processing.retention import Retention
 from conch_pipe.processing.runner import Runner
 from conch_pipe.processing.service import Processing
 from conch_pipe.processing.sweep import Sweep
 from conch_pipe.processing.workers import WorkerLimits, Workers
+from conch_pipe.progress import Progress
+from conch_pipe.remotes.pusher import Pusher
+from conch_pipe.remotes.session import Surroundings
 from conch_pipe.settings import Settings, local_path
 from conch_pipe.sftp.secrets import HashThreads
 from conch_pipe.sftp.service import Rules, SFTPService
+from conch_pipe.ssh.client.limits import ClientLimits
 from conch_pipe.ssh.interfaces import FileSystemStatus
 from conch_pipe.ssh.limits import Limits as SSHLimits
 from conch_pipe.ssh.server import hostkeys, offers
@@ -62,6 +72,8 @@ InThread = Callable[..., Deferred[Any]]
 
 DISK_THREADS = 4  # two keep one large upload hashed and synced; small files of several sessions gain from more
 JOBS = 16  # at a time: those that are checked, and those that wait to be loaded in one call
+FILE_THREADS = 4  # recordings that are hashed at a time, and looks at their files
+QUIETLY = 16  # pushes besides those that are connected: whose remote is known not to answer, and files to delete
 WORK_FOLDER = "work"  # in the state folder; nothing in it is worth keeping
 
 
@@ -148,6 +160,13 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
         copies_days=settings.kept.copies_days,
         records_days=settings.kept.records_days,
     )
+    files = ThreadPool(0, FILE_THREADS, "files")
+    with_files = partial(deferToThreadPool, reactor, files)
+    pushes = _pushes(settings, catalog, happenings, reactor, with_files)
+    happenings.listeners.append(lambda event: pushes.nudge() if event.kind is events.RECORDING_ACCEPTED else None)
+    happenings.listeners.append(progress := Progress(settings.service.state, clock))
+    recordings = RecordingIntake(catalog.recordings, _roots(settings), with_files, happenings, clock)
+    manifests = Manifests(settings.push.spool, recordings, with_files, happenings, clock, look_s=settings.push.look_s)
     endpoint = _endpoint(settings, reactor)
     sftp: SFTPService | Doors
     if settings.service.processes == 1:
@@ -175,12 +194,15 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
         events=happenings,
         presence=Presence(settings.service.state),
         disk=disk,
+        files=files,
         database=database,
         schemas=schemas,
         intake=intake,
         jobs=catalog.jobs,
         loaders=loaders,
-        processing=Processing(sweep, workers, runner),
+        processing=Processing(sweep, workers, runner, pushes),
+        manifests=manifests,
+        progress=progress,
         sftp=sftp,
     )
     return gateway
@@ -228,6 +250,50 @@ def _database(settings: Settings, reactor: Any) -> Database:
         busy_timeout_s=settings.catalog.busy_s,
         readers=2,
         turn=Turn(settings.service.state / "run" / "write") if settings.service.processes > 1 else None,
+    )
+
+
+def _roots(settings: Settings) -> tuple[Path, ...]:
+    """Where files of recordings may be."""
+    return (settings.push.spool, *settings.push.roots)
+
+
+def _pushes(settings: Settings, catalog: Catalog, happenings: Events, reactor: Any, in_thread: InThread) -> Runner:
+    """The runner of what goes out."""
+    connections = settings.push.connections
+    allowed = map(ip_network, settings.push.networks_allowed)
+    around = Surroundings(
+        reactor,
+        in_thread,
+        allowed=[network for network in allowed if isinstance(network, IPv4Network)],  # remotes have no other address
+        limits=ClientLimits(
+            connect_s=settings.push.connect_s,
+            login_s=settings.push.login_s,
+            request_s=settings.push.request_s,
+            progress_s=settings.push.progress_s,
+        ),
+    )
+    lanes = Lanes(reactor, connections)
+    pusher = Pusher(around, catalog.remotes, settings.push.attempt_s)
+    chain = PushChain(
+        catalog.recordings,
+        catalog.remotes,
+        pusher,
+        lanes,
+        happenings,
+        reactor,
+        attempt_s=settings.push.attempt_s,
+    )
+    retention = Retention(catalog.recordings, happenings, reactor, _roots(settings), in_thread=in_thread)
+    return Runner(
+        catalog.jobs,
+        {"push": chain, "retention": retention},
+        reactor,
+        capacity=connections + QUIETLY,
+        poll_s=settings.runner.poll_s,
+        lease_s=settings.runner.lease_s,
+        drain_s=settings.service.drain_s,
+        lanes=lanes,
     )
 
 

@@ -24,6 +24,7 @@ from conch_pipe.errors import Mistakes, PipeError
 from conch_pipe.events import Events
 from conch_pipe.formats.schema import SchemaBook
 from conch_pipe.intake.intake import Intake
+from conch_pipe.intake.manifests import Manifests
 from conch_pipe.interfaces import IJobs
 from conch_pipe.model import utc
 from conch_pipe.presence import Presence
@@ -33,6 +34,7 @@ from conch_pipe.processes.doors import Doors
 from conch_pipe.processes.share import COMPLAINTS, COUNTS, LOG, MARK
 from conch_pipe.processing.service import Processing
 from conch_pipe.processing.workers import Workers
+from conch_pipe.progress import Progress
 from conch_pipe.settings import Settings, load
 from conch_pipe.sftp.service import SFTPService
 from conch_pipe.ssh.server.tally import SharedTally
@@ -51,7 +53,11 @@ def own_spool(settings: Settings, number: int) -> Path:
 class Gateway(Service):
     """The whole service. Start: state locked, catalog open, spool recovered, queue running, and last the door.
 
-    Stop is the same backwards: the door drains while the queue goes on, and the catalog closes when all is still.
+    Stop is the same backwards: the door drains while the queue goes on, and the catalog closes when all is still. What
+    goes out drains together with the door.
+
+    :param disk: threads of the spool.
+    :param files: threads that read, hash and delete the files of recordings.
     """
 
     _log = Logger(namespace="conch_pipe")
@@ -65,12 +71,15 @@ class Gateway(Service):
         events: Events,
         presence: Presence,
         disk: ThreadPool,
+        files: ThreadPool,
         database: Database,
         schemas: SchemaBook,
         intake: Intake,
         jobs: IJobs,
         loaders: Workers,
         processing: Processing,
+        manifests: Manifests,
+        progress: Progress,
         sftp: SFTPService | Doors,
     ) -> None:
         self.settings = settings
@@ -81,12 +90,15 @@ class Gateway(Service):
         self.events = events
         self.presence = presence
         self.disk = disk
+        self.files = files
         self.database = database
         self.schemas = schemas
         self.intake = intake
         self.jobs = jobs
         self.loaders = loaders
         self.processing = processing
+        self.manifests = manifests
+        self.progress = progress
         self.sftp = sftp
         self._looking = LoopingCall(self._look_at_schemas)
         self._looking.clock = reactor
@@ -109,6 +121,7 @@ class Gateway(Service):
         super().startService()
         self.events.note(events.SCHEMAS_LOADED, names=", ".join(self.schemas.names()))
         self.disk.start()
+        self.files.start()
         self.loaders.start()
         self._starting = Deferred.fromCoroutine(self._open_the_door())
         self._starting.addErrback(self._cannot_start)
@@ -119,6 +132,7 @@ class Gateway(Service):
         await self.intake.recover()
         await self._free_leases()
         self.processing.startService()
+        self.manifests.startService()
         if self.settings.schemas.reload_s:
             self._looking.start(self.settings.schemas.reload_s, now=False)
         await maybeDeferred(self.sftp.startService)
@@ -209,8 +223,10 @@ class Gateway(Service):
         return {name: self.schemas.text(name) or "" for name in self.schemas.names()}
 
     def hurry(self) -> None:
-        """While stopping: end running uploads now."""
+        """While stopping: end running uploads and pushes now."""
         self.sftp.drain(0)
+        if self.processing.pushes is not None:
+            self.processing.pushes.hurry()
 
     async def _stop(self) -> None:
         began = self.reactor.seconds()
@@ -224,12 +240,18 @@ class Gateway(Service):
             self._looking.stop()
         if self._telling.running:
             self._telling.stop()
+        if self.manifests.running:
+            await self.manifests.stopService()
+        if self.processing.running:
+            self.processing.drain_pushes()
         await close_door(self.intake, self.sftp, seconds, self.reactor)
         if self.processing.running:
             await self.processing.stopService()
+        self.progress.stop()
         await self.loaders.stop()
         await self.database.close()
         await maybeDeferred(self.disk.stop)
+        await maybeDeferred(self.files.stop)
         self.presence.leave()
         self.events.note(events.SERVICE_STOPPED, seconds=self.reactor.seconds() - began)
 

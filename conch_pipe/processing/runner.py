@@ -315,13 +315,16 @@ class Runner(Service):
     async def _drain(self) -> None:
         if self._claiming is not None:
             await self._claiming
-        timer = self.clock.callLater(self.drain_s, self._release_all)
+        timer = self.clock.callLater(self.drain_s, self.hurry)
         for task in list(self._tasks):
             await task.ended
         if timer.active():
             timer.cancel()
 
-    def _release_all(self) -> None:
+    def hurry(self) -> None:
+        """While stopping: release what is running now."""
+        if self.running:
+            return
         for task in list(self._tasks):
             task.released = True
             task.interrupt()

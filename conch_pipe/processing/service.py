@@ -1,4 +1,4 @@
-"""Upkeep, workers and runner as one service, started and stopped in the order they need.
+"""Upkeep, workers and runners as one service, started and stopped in the order they need.
 
 Children of a MultiService are stopped at the same time; workers that end before the runner has drained would count as
 deaths of innocent jobs.
@@ -15,12 +15,17 @@ from conch_pipe.processing.workers import Workers
 
 
 class Processing(Service):
-    """Start: work files cleared, workers warming, queue read. Stop: queue drained, then workers reaped."""
+    """Start: work files cleared, workers warming, queue read. Stop: queue drained, then workers reaped.
 
-    def __init__(self, sweep: Sweep, workers: Workers, runner: Runner) -> None:
+    :param pushes: the runner of what goes out, which has a queue and a limit of its own; None: nothing does.
+    """
+
+    def __init__(self, sweep: Sweep, workers: Workers, runner: Runner, pushes: Runner | None = None) -> None:
         self.sweep = sweep
         self.workers = workers
         self.runner = runner
+        self.pushes = pushes
+        self._drained: Deferred[None] | None = None  # of the pushes
 
     def startService(self) -> None:
         """Returns at once; jobs wait for the first worker that is ready."""
@@ -28,6 +33,14 @@ class Processing(Service):
         self.sweep.startService()
         self.workers.start()
         self.runner.startService()
+        if self.pushes is not None:
+            self._drained = None
+            self.pushes.startService()
+
+    def drain_pushes(self) -> None:
+        """Begin to stop what goes out, ahead of the rest: no new attempts."""
+        if self.pushes is not None and self._drained is None:
+            self._drained = self.pushes.stopService()
 
     def stopService(self) -> Deferred[None]:
         """:returns: a Deferred that fires when no job runs here and all children are reaped."""
@@ -35,6 +48,9 @@ class Processing(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self.drain_pushes()
         await self.runner.stopService()
+        if self._drained is not None:
+            await self._drained
         await self.workers.stop()
         await self.sweep.stopService()
