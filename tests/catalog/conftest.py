@@ -157,8 +157,11 @@ class Bench:
         return [job.subject for job in self.result(self.jobs.claim(["retention"], 100, 60))]
 
     def attempt(self, job: Job, state: PushState, status: Status = Status.UPLOAD_FAILED, **changes) -> bool:
-        """Settle the job of a push: an attempt that began and ended now, retried in a minute unless it is final."""
-        push, recording = self.result(self.recordings.push(UUID(job.subject)))
+        """Settle the job of a push: an attempt that began and ended now, retried in a minute unless it is final.
+
+        :param changes: ``known``, the push as it was when the attempt began; ``began_at``, ``report``, ``disable``.
+        """
+        push = changes.pop("known", None) or self.result(self.recordings.push(UUID(job.subject)))[0]
         final = state in (PushState.DELIVERED, PushState.GIVEN_UP)
         number = 0 if push.manual else push.attempts + 1
         after = dataclasses.replace(
