@@ -24,7 +24,8 @@ Answer = Callable[[], Any] | Exception | None  # a server's protocol, how connec
 class Net(Clock):
     """An IReactorTCP and IReactorTime as far as clients need it.
 
-    :ivar names: name → addresses, or a list of such answers of which each is given once, the last one for ever.
+    :ivar names: name → addresses, or a list of such lists of which each is given once, the last one for ever; None:
+        no answer comes.
     :ivar servers: (address, port) → what listens there; ``refused`` for all others.
     :ivar connected: (address, port, address connected from) of each connection that was begun.
     :ivar heard: all that clients have sent so far, encrypted or not.
@@ -46,7 +47,7 @@ class Net(Clock):
         answers = self.names.get(name, ())
         if answers is None:
             return
-        if isinstance(answers, list):
+        if answers and isinstance(answers[0], list):
             answers = answers.pop(0) if len(answers) > 1 else answers[0]
         receiver.resolutionBegan(None)
         for address in answers:
@@ -151,10 +152,11 @@ class Link:
         upstream, downstream = self.to_server.take(), self.to_client.take()
         self.up.feed(upstream)
         self.down.feed(downstream)
-        ended = self.to_server.aborted or self.to_server.disconnecting or self.to_client.aborted
-        if ended or (self.to_client.disconnecting and not downstream):
+        aborted = self.to_server.aborted or self.to_client.aborted
+        left = any(wire.disconnecting and not wire.value() for wire in (self.to_server, self.to_client))
+        if not self.over and (aborted or left):
             self._lost(ConnectionDone())
-        return bool(upstream or downstream)
+        return not self.over and bool(upstream or downstream or self.to_server.value() or self.to_client.value())
 
     def _end(self, how: str) -> None:
         if how != "stall":
