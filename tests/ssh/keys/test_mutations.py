@@ -146,24 +146,20 @@ def test_a_changed_host_key_is_refused_or_read(kind, changes, deep):
 # What is said.
 
 
-@pytest.mark.parametrize(("form", "kind"), EVERY)
-def test_no_refusal_says_anything_of_a_key_or_a_passphrase(form, kind):
+@pytest.mark.parametrize("form", FORMS)
+def test_no_refusal_says_anything_of_a_key_or_a_passphrase(form):
     """In its text, its causes, its traceback and the local names in it."""
-    data, wrong = forge.file(form, kind), b"wrong " + PASSPHRASE
-    inner = read(data, PASSPHRASE).openssh()
-    attempts = [
-        (data, wrong),
-        (data, None),
-        (data[:-60], PASSPHRASE),
-        (data.replace(b"-----BEGIN", b"-----BEGUN"), None),
-    ]
+    for kind in FORMS[form].kinds:
+        data, wrong = forge.file(form, kind), b"wrong " + PASSPHRASE
+        inner = read(data, PASSPHRASE).openssh()
+        begun = data.replace(b"-----BEGIN", b"-----BEGUN")
 
-    for changed, passphrase in attempts:
-        try:
-            read(changed, passphrase)
-        except KeyRefused as error:
-            assert leaks(error, data, inner, wrong) == []
-            assert (error.__cause__, error.__context__) == (None, None)
+        for changed, passphrase in ((data, wrong), (data, None), (data[:-60], PASSPHRASE), (begun, None)):
+            try:
+                read(changed, passphrase)
+            except KeyRefused as error:
+                assert leaks(error, data, inner, wrong) == []
+                assert (error.__cause__, error.__context__) == (None, None)
 
 
 @pytest.mark.parametrize("kind", forge.ALL)
