@@ -117,8 +117,8 @@ PUSH_PROGRESS = Kind(
 )
 PUSH_ATTEMPTED = Kind(
     "push.attempted",
-    "recording {recording_id} of {organisation} to {remote}, attempt {number}: {status} {reason}, {bytes} bytes, "
-    "{seconds:.3f} s",
+    "recording {recording_id} of {organisation} to {remote}, attempt {number}: {bytes} bytes, {seconds:.3f} s, "
+    "{status} {reason}",
 )
 PUSH_DELIVERED = Kind(
     "push.delivered",
