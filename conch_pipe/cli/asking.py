@@ -20,18 +20,19 @@ def terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def confirm(question: str, yes: bool) -> None:
+def confirm(question: str, yes: bool, *, also: str = "") -> None:
     """Go on only after a yes, which a script gives with an option or on standard input.
 
+    :param also: an answer that is as good as yes: a fingerprint that somebody was told by another way.
     :raises PipeError: INVALID, it was not given.
     """
     if yes:
         return
-    click.echo(f"{question} [yes/no] ", nl=False, err=True)
+    click.echo(f"{question} [yes/no{'/fingerprint' if also else ''}] ", nl=False, err=True)
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):
         click.echo(err=True)
-    if answer.strip().lower() not in ("y", "yes"):
+    if answer.strip().lower() not in ("y", "yes") and (not also or answer.strip() != also):
         raise PipeError(Code.INVALID, "not confirmed, nothing was changed")
 
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
+from conch_pipe.cli.connecting import networks_allowed
+from conch_pipe.cli.session import Session, now
+from conch_pipe.errors import Code, PipeError
+
 if TYPE_CHECKING:
-    from conch_pipe.cli.output import Output
     from conch_pipe.model import Remote
 
 ANY = "ANY: INSECURE"
 
 
-def document(remote: Remote) -> dict[str, Any]:
+def existing(session: Session, name: str) -> Remote:
+    """:raises PipeError: NOT_FOUND."""
+    found = now(session.catalog.remotes.get(name))
+    if found is None:
+        raise PipeError(Code.NOT_FOUND, f"no remote {name}")
+    return found
+
+
+def document(session: Session, remote: Remote) -> dict[str, Any]:
     """For JSON."""
     from conch_pipe.ssh.keys import algorithm, fingerprint
 
@@ -46,14 +58,13 @@ def document(remote: Remote) -> dict[str, Any]:
         "refused_host_key": fingerprint(remote.refused_key) if remote.refused_key else None,
         "created_at": remote.created_at,
         "changed_at": remote.changed_at,
-        "warnings": warnings(remote),
+        "warnings": warnings(session, remote),
     }
 
 
-def show(out: Output, remote: Remote) -> None:
+def show(session: Session, remote: Remote) -> None:
     """For people."""
-    from conch_pipe.ssh.keys import algorithm, fingerprint
-
+    out = session.out
     out.facts(
         [
             ("remote", remote.name),
@@ -78,21 +89,19 @@ def show(out: Output, remote: Remote) -> None:
     if remote.any_host_key:
         out.say(f"host key       {ANY}")
     for pin in remote.pins:
-        out.say(f"host key       {fingerprint(pin.blob)} {algorithm(pin.blob)}, {pin.origin} {pin.added_at:%Y-%m-%d}")
+        out.say(f"host key       {key(pin.blob)}, {pin.origin} {pin.added_at:%Y-%m-%d}")
     if remote.refused_key:
-        out.say(
-            f"it showed      {fingerprint(remote.refused_key)} {algorithm(remote.refused_key)}, which is not trusted"
-        )
-    warn(out, remote)
+        out.say(f"it showed      {key(remote.refused_key)}, which is not trusted")
+    warn(session, remote)
 
 
-def warn(out: Output, remote: Remote) -> None:
+def warn(session: Session, remote: Remote) -> None:
     """Say what is wrong or dangerous, if anything is."""
-    for one in warnings(remote):
-        out.say(f"WARNING: {one}")
+    for one in warnings(session, remote):
+        session.out.say(f"WARNING: {one}")
 
 
-def warnings(remote: Remote) -> list[str]:
+def warnings(session: Session, remote: Remote) -> list[str]:
     """What is wrong or dangerous, and what to do about it."""
     found = []
     if remote.any_host_key:
@@ -112,7 +121,26 @@ def warnings(remote: Remote) -> list[str]:
         )
     elif not remote.enabled:
         found.append(f"it is disabled, and attempts count all the same; conch-pipe remote enable {remote.name}")
+    if (why := _unreachable(session, remote)) is not None:
+        found.append(f"{remote.host} is {why}: nothing connects there unless push.networks_allowed has its network")
     return found
+
+
+def key(blob: bytes) -> str:
+    """A host key as people compare it."""
+    from conch_pipe.ssh.keys import algorithm, fingerprint
+
+    return f"{fingerprint(blob)} {algorithm(blob)}"
+
+
+def _unreachable(session: Session, remote: Remote) -> str | None:
+    """Why an address is none to connect to; of a name that is seen when it is resolved."""
+    from conch_pipe.remotes.addresses import refusal
+
+    try:
+        return refusal(IPv4Address(remote.host), networks_allowed(session.settings))
+    except ValueError:
+        return None
 
 
 def login(remote: Remote) -> str:

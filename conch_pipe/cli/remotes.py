@@ -10,6 +10,8 @@ import click
 
 from conch_pipe.cli import asking, remote_form, remote_shown
 from conch_pipe.cli.edge import Group
+from conch_pipe.cli.remote_shown import existing
+from conch_pipe.cli.remote_test import test_remote, trust_remote
 from conch_pipe.cli.session import Session, now
 from conch_pipe.errors import Code, PipeError
 
@@ -62,11 +64,11 @@ def add_remote(session: Session, **given: Any) -> None:
     )
     secrets = RemoteSecrets(filled.password, filled.key.openssh() if filled.key else None)
     stored = now(session.catalog.remotes.add(made, secrets))
-    session.out.document(remote_shown.document(stored))
+    session.out.document(remote_shown.document(session, stored))
     _say_key(session, stored, filled)
     session.out.say(f"remote {stored.name} made; next: conch-pipe remote test {stored.name}")
-    if stored.any_host_key:
-        remote_shown.warn(session.out, stored)
+    if stored.pins or stored.any_host_key:  # else the test is what comes next anyway
+        remote_shown.warn(session, stored)
 
 
 @remote.command("edit")
@@ -110,12 +112,12 @@ def edit_remote(session: Session, no_password: bool, no_key: bool, **given: Any)
         changed = now(session.catalog.remotes.edit(before.name, changes, secrets))
     if (pins := _pins(filled, at)) is not None:
         changed = now(session.catalog.remotes.set_pins(before.name, pins))
-    session.out.document(remote_shown.document(changed))
+    session.out.document(remote_shown.document(session, changed))
     _say_key(session, changed, filled)
     session.out.say(f"remote {changed.name} is changed")
     if (changed.host, changed.port) != (before.host, before.port) and pins is None and changed.pins:
         session.out.say(f"the trusted host keys are those of {before.host}; conch-pipe remote test {changed.name}")
-    remote_shown.warn(session.out, changed)
+    remote_shown.warn(session, changed)
 
 
 @remote.command("list")
@@ -124,7 +126,7 @@ def edit_remote(session: Session, no_password: bool, no_key: bool, **given: Any)
 def list_remotes(session: Session, organisation: str | None) -> None:
     """All remotes, or those of ORGANISATION."""
     found = now(session.catalog.remotes.list(organisation))
-    session.out.document([remote_shown.document(one) for one in found])
+    session.out.document([remote_shown.document(session, one) for one in found])
     session.out.table(
         ("remote", "organisation", "host", "port", "user name", "folder", "logs in with", "host keys", "state"),
         [
@@ -144,7 +146,7 @@ def list_remotes(session: Session, organisation: str | None) -> None:
         empty="no remotes; conch-pipe remote add ORGANISATION NAME makes one",
     )
     for one in found:
-        for words in remote_shown.warnings(one):
+        for words in remote_shown.warnings(session, one):
             session.out.say(f"WARNING: {one.name}: {words}")
 
 
@@ -154,8 +156,11 @@ def list_remotes(session: Session, organisation: str | None) -> None:
 def show_remote(session: Session, name: str) -> None:
     """One remote: everything but its secrets."""
     found = existing(session, name)
-    session.out.document(remote_shown.document(found))
-    remote_shown.show(session.out, found)
+    session.out.document(remote_shown.document(session, found))
+    remote_shown.show(session, found)
+
+
+remote.add_command(test_remote)
 
 
 @remote.command("keygen")
@@ -204,6 +209,9 @@ def make_key(session: Session, name: str, kind: str, out: Path | None, yes: bool
     session.out.say(f"{key.fingerprint}; the customer appends this line to authorized_keys of {changed.username}")
 
 
+remote.add_command(trust_remote)
+
+
 @remote.command("enable")
 @click.argument("name")
 @YES
@@ -244,18 +252,10 @@ def remove_remote(session: Session, name: str, yes: bool) -> None:
     session.out.say(f"remote {name} is removed; {given_up} recordings that waited for it are given up")
 
 
-def existing(session: Session, name: str) -> Remote:
-    """:raises PipeError: NOT_FOUND."""
-    found = now(session.catalog.remotes.get(name))
-    if found is None:
-        raise PipeError(Code.NOT_FOUND, f"no remote {name}")
-    return found
-
-
 def _changed(session: Session, changed: Remote, how: str) -> None:
-    session.out.document(remote_shown.document(changed))
+    session.out.document(remote_shown.document(session, changed))
     session.out.say(f"remote {changed.name} is {how}")
-    remote_shown.warn(session.out, changed)
+    remote_shown.warn(session, changed)
 
 
 def _pins(filled: Filled, at: datetime) -> tuple[Pin, ...] | None:
