@@ -1,7 +1,7 @@
 """``python -m tests.bench NAME …``: measures the real service, and its rivals in the same run.
 
-Names: small_files, big_upload, four_uploads, sessions, rows, memory, stall, push, or ``all``. Prints markdown for
-docs/performance.md. Not collected by pytest; passes or fails nothing.
+Names: small_files, big_upload, four_uploads, sessions, rows, memory, stall, push, recordings, or ``all``. Prints
+markdown for docs/performance.md. Not collected by pytest; passes or fails nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.bench import measure, servers
 
-NAMES = ("small_files", "big_upload", "four_uploads", "sessions", "rows", "memory", "stall", "push")
+NAMES = ("small_files", "big_upload", "four_uploads", "sessions", "rows", "memory", "stall", "push", "recordings")
 
 
 def main() -> None:
