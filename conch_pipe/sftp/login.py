@@ -17,7 +17,7 @@ from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.error import UnauthorizedLogin
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -82,7 +82,7 @@ class Login:
         self._addresses = Throttle(clock.seconds, free=free, longest_s=longest_s)
         self._clients = Throttle(clock.seconds, free=free, longest_s=min(longest_s, CLIENT_DELAY_S))
         self._key = key or os.urandom(32)
-        self._recent: dict[str, tuple[Credential, float]] = {}  # as the catalog had it, until
+        self._recent: dict[bytes, tuple[Credential, float]] = {}  # as the catalog had it, until
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
         """See ICredentialsChecker.
@@ -91,6 +91,10 @@ class Login:
             (too many checks wait, the catalog cannot be asked) the connection is ended with a text first.
         """
         peer = Peer(credentials.address, credentials.port, credentials.banner, credentials.session)
+        recent = self._just_found(credentials.username)
+        if self._checks.known(recent, credentials.password) and self._waits(peer.session):
+            assert recent is not None
+            return succeed(self._welcome(recent, peer))
         return Deferred.fromCoroutine(self._decide(credentials, peer))
 
     def hear(self, message: Mapping[str, Any]) -> None:
@@ -110,14 +114,10 @@ class Login:
 
     async def _login(self, given: Any, peer: Peer) -> Client:
         username = bytes(given.username)
-        client_id = username.decode() if _CLIENT_ID.fullmatch(username) else ""
+        credential = await self._find(username)
+
         # A secret proven minutes ago waits for nobody else's failures.
-        credential = self._just_found(client_id)
-        known = self._checks.known(credential, given.password)
-        if not known:
-            credential = await self._find(client_id)
-            known = self._checks.known(credential, given.password)
-        if not known:
+        if not self._checks.known(credential, given.password):
             account, source = self._account(username), network(peer.address)
             delay = max(self._addresses.delay(source), self._clients.delay(account))
             await self._until(self._clock.seconds() + delay)
@@ -136,15 +136,18 @@ class Login:
         assert credential is not None
         return self._welcome(credential, peer)
 
-    def _just_found(self, client_id: str) -> Credential | None:
-        credential, until = self._recent.get(client_id, (None, 0.0))
+    def _just_found(self, username: bytes) -> Credential | None:
+        credential, until = self._recent.get(username, (None, 0.0))
         return credential if 0 < until - self._clock.seconds() <= RECENT_S else None
 
-    async def _find(self, client_id: str) -> Credential | None:
-        credential: Credential | None = await self._credentials.find(client_id) if client_id else None
+    async def _find(self, username: bytes) -> Credential | None:
+        if not _CLIENT_ID.fullmatch(username):
+            return None
+        began = self._clock.seconds()
+        credential: Credential | None = await self._credentials.find(username.decode())
         if credential is not None:
-            self._recent.pop(client_id, None)
-            self._recent[client_id] = (credential, self._clock.seconds() + RECENT_S)
+            self._recent.pop(username, None)
+            self._recent[username] = (credential, began + RECENT_S)
             if len(self._recent) > RECENT:
                 del self._recent[next(iter(self._recent))]
         return credential
@@ -153,8 +156,10 @@ class Login:
         now, last = utc(self._clock), credential.last_login_at
         if last is None or now - last >= REMEMBER_EVERY:  # else a login storm would be a storm of writes
             self._credentials.logged_in(credential.client_id, now).addErrback(self._not_remembered)
-            if (found := self._recent.get(credential.client_id)) is not None:
-                self._recent[credential.client_id] = (replace(found[0], last_login_at=now), found[1])
+            username = credential.client_id.encode()
+            if username in self._recent:
+                found, until = self._recent[username]
+                self._recent[username] = (replace(found, last_login_at=now), until)
         return Client(credential.client_id, credential.organisation, frozenset(credential.schemas), peer)
 
     def _not_remembered(self, failure: Failure) -> None:

@@ -183,6 +183,7 @@ class Shelf:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._puts: dict[Key, Put] = {}
+        self._unfinished: list[Put] = []  # and some that have been finished since
         self.forgot_at = -math.inf  # POSIX time at which one was last forgotten because they were too many
 
     def __len__(self) -> int:
@@ -201,6 +202,7 @@ class Shelf:
         if before is not None and before.state is State.WAITING:
             before.drop("put again under the same temporary name")
         self._puts[put.key] = put
+        self._unfinished.append(put)
         while len(self._puts) > SHELF_LENGTH:
             oldest = next((one for one in self._puts.values() if not one.running), None)
             if oldest is None:
@@ -224,6 +226,7 @@ class Shelf:
     def sweep(self, keep_s: float, leftover_s: float) -> None:
         """Forget what ended more than ``keep_s`` ago; drop what waited longer than ``leftover_s`` for its name."""
         now = self._clock()
+        self._unfinished = [put for put in self._unfinished if put.running]
         for put in list(self._puts.values()):
             if put.state is State.WAITING and now - put.at >= leftover_s:
                 put.drop("never renamed to a final name")
@@ -232,5 +235,6 @@ class Shelf:
 
     def clear(self) -> None:
         """The client's last connection is gone: nobody is left to rename anything."""
-        for put in list(self._puts.values()):
+        unfinished, self._unfinished = self._unfinished, []
+        for put in unfinished:
             put.drop("the session ended before it was renamed to a final name")

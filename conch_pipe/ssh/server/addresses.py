@@ -20,6 +20,7 @@ def parsed(address: str) -> IPv4Address | IPv6Address | None:
     return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found
 
 
+@lru_cache(maxsize=1024)
 def source(address: str) -> str:
     """Whom an address counts for: itself, or an IPv6 /64, which one customer has as a rule."""
     found = parsed(address)

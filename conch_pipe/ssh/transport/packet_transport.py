@@ -114,7 +114,7 @@ class PacketTransport(transport.SSHTransportBase):
         self.incoming.filled(count)
         self._answered = False
         self._read()
-        if not self._answered:
+        if not self._answered and self.ending is None:
             self._acknowledge()
 
     def dataReceived(self, data: bytes) -> None:
