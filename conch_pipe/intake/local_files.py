@@ -76,11 +76,12 @@ def look(path: Path) -> os.stat_result:
         return os.fstat(file)
 
 
-def take(path: Path, going: Callable[[], bool]) -> Taken:
-    """Hash a file and make it durable.
+def take(path: Path, going: Callable[[], bool], synced: set[Path]) -> Taken:
+    """Hash a file and make it durable, with its name.
 
     :param path: from :func:`place`.
     :param going: asked now and then; when False the work ends.
+    :param synced: folders whose names are durable since the files were looked at; this one is added.
     :raises Unfit: as :func:`look`; or it changed meanwhile.
     :raises PipeError: as :func:`look`; BUSY when not going any more.
     """
@@ -89,7 +90,9 @@ def take(path: Path, going: Callable[[], bool]) -> Taken:
         count, sha256 = _hashed(file, going)
         # What is promised to be delivered must survive a power cut, and its writer may not have thought of that.
         _sync(file)
-        _sync_folder(folder)
+        if path.parent not in synced:
+            _sync_folder(folder)
+            synced.add(path.parent)
         after = os.fstat(file)
         named = os.stat(path.name, dir_fd=folder, follow_symlinks=False)  # noqa: PTH116
     # Hard links are allowed: transcoders publish by link(2), and the system lets nobody link what he may not write to.

@@ -119,7 +119,8 @@ def _make(folder: Path, name: str) -> None:
     """A folder in the spool, for the same people as the spool itself."""
     with suppress(FileExistsError):
         (folder / name).mkdir()
-        (folder / name).chmod(stat.S_IMODE(folder.stat().st_mode))
+        # Without the set-group-id bit, which a hardened unit (RestrictSUIDSGID) may not set.
+        (folder / name).chmod(folder.stat().st_mode & 0o777)
 
 
 @contextmanager

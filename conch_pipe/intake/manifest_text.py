@@ -47,7 +47,8 @@ def parse(content: bytes, folder: Path) -> Manifest:
         return dict(found)
 
     try:
-        said = json.loads(content.decode(), object_pairs_hook=pairs)
+        # Windows writes a byte order mark, which RFC 8259 section 8.1 lets readers ignore.
+        said = json.loads(content.decode("utf-8-sig"), object_pairs_hook=pairs)
     except UnicodeDecodeError:
         raise Unfinished("the manifest is not UTF-8") from None
     except RecursionError:

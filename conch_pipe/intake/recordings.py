@@ -160,7 +160,7 @@ class RecordingIntake:
                 name=recording.name,
                 files=len(recording.files),
                 bytes=sum(one.bytes for one in recording.files),
-                remotes=[push.remote for push in pushes],
+                remotes=", ".join(push.remote for push in pushes) or "no remote",
                 seconds=self.clock.seconds() - began,
             )
         else:
@@ -294,9 +294,10 @@ class _Submission:
     def _take(self, found: dict[Role, Path]) -> tuple[dict[Role, Taken], list[str]]:
         taken: dict[Role, Taken] = {}
         wrong = []
+        synced: set[Path] = set()
         for role, path in found.items():
             try:
-                taken[role] = local_files.take(path, lambda: not self._ended.is_set())
+                taken[role] = local_files.take(path, lambda: not self._ended.is_set(), synced)
             except Unfit as unfit:
                 wrong.append(self._sentence(role, unfit))
         return taken, wrong

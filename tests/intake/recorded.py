@@ -25,7 +25,9 @@ class MemoryRecordings:
 
     def __init__(self, clock: Clock) -> None:
         made = utc(clock)
-        self.environments = {("acme", "production"): Environment("acme", "production", made, ("archive", "studio"))}
+        self.environments = {
+            ("acme", name): Environment("acme", name, made, ("archive", "studio")) for name in ("production", "staging")
+        }
         self.records: dict[tuple[str, str], Recording] = {}
         self.accepting = Gate()
         self.asked = 0
@@ -42,8 +44,8 @@ class MemoryRecordings:
             self.never_sent -= 1
             raise PipeError(Code.UNKNOWN_OUTCOME, "no answer")
         known = self.records.setdefault((recording.organisation, recording.id), recording)
-        if [(one.name, one.sha256) for one in known.files] != [(one.name, one.sha256) for one in recording.files]:
-            raise PipeError(Code.CONFLICT, "the id is known with other files")
+        if _content(known) != _content(recording):
+            raise PipeError(Code.CONFLICT, "the id is known with other files, names or environment")
         if self.lost:
             self.lost -= 1
             raise PipeError(Code.UNKNOWN_OUTCOME, "no answer")
@@ -74,6 +76,10 @@ class MemoryRecordings:
 
     def files_deleted(self, uid: UUID, at: Any) -> Deferred[None]:
         return succeed(None)
+
+
+def _content(one: Recording) -> tuple[Any, ...]:
+    return one.environment, one.name, {(file.role, file.name, file.sha256) for file in one.files}
 
 
 @dataclass

@@ -98,6 +98,24 @@ def test_files_may_be_elsewhere_below_a_root_or_deeper_in_the_spool(spool):
     assert len(spool.recordings.records["acme", "rec-1"].files) == 2
 
 
+def test_a_byte_order_mark_is_no_mistake(spool):
+    spool.leave(content="\ufeff" + json.dumps(GOOD | {"files": {"main": "standup.mp4"}}))
+
+    spool.look()
+
+    assert spool.names("accepted") == ["rec-1.json"]
+
+
+def test_whoever_may_use_the_spool_may_read_what_was_refused(spool):
+    spool.media.chmod(0o2770)
+    spool.leave(content="[]")
+
+    spool.look()
+
+    assert os.stat(spool.media / "refused").st_mode & 0o777 == 0o770
+    assert os.stat(spool.media / "refused" / "rec-1.problem.txt").st_mode & 0o777 == 0o644
+
+
 def test_the_spool_is_made_when_it_is_missing(tmp_path):
     spool = Spool(tmp_path)
     spool.media.rmdir()
@@ -257,7 +275,7 @@ def test_a_known_id_with_other_files_is_refused(spool):
 
     spool.look()
 
-    assert spool.problems("again") == ["the id is known with other files"]
+    assert spool.problems("again") == ["the id is known with other files, names or environment"]
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe"])

@@ -59,7 +59,7 @@ def test_a_group_is_recorded_as_it_lies_there(studio):
     ((kind, told),) = studio.events.heard
     assert kind == "recording.accepted"
     assert (told["recording_id"], told["files"], told["bytes"]) == ("rec-1", 4, 9 + 3 + 8 + 9)
-    assert told["remotes"] == ["archive", "studio"]
+    assert told["remotes"] == "archive, studio"
 
 
 def test_the_raw_file_is_the_main_one_when_there_is_no_other(studio):
@@ -209,7 +209,9 @@ def test_the_root_itself_and_a_neighbour_that_begins_like_it_are_outside(studio)
 def test_what_is_outside_is_not_even_looked_at(studio):
     """Else the answer would tell which files there are on this machine."""
     for path in ("/etc/shadow", "/nowhere/at/all"):
-        assert wrong(studio, {Role.MAIN: Path(path)}) == [f"main: {path} is outside the allowed folders, see push.roots"]
+        assert wrong(studio, {Role.MAIN: Path(path)}) == [
+            f"main: {path} is outside the allowed folders, see push.roots"
+        ]
 
 
 @pytest.mark.parametrize("into", ["inside", "outside"])
@@ -336,7 +338,7 @@ def test_copies_of_the_same_files_are_the_same_recording(studio):
     assert result(studio.submit({Role.MAIN: studio.file("b.mp4")})) == first
 
 
-@pytest.mark.parametrize("other", ["content", "name", "roles"])
+@pytest.mark.parametrize("other", ["content", "name", "roles", "environment"])
 def test_a_known_id_with_other_files_is_a_conflict(studio, other):
     files = {Role.MAIN: studio.file("a.mp4")}
     result(studio.submit(files))
@@ -345,7 +347,9 @@ def test_a_known_id_with_other_files_is_a_conflict(studio, other):
     if other == "roles":
         files[Role.SNAPSHOT] = studio.file("a.jpg")
 
-    refused = error(studio.submit(files, name="other" if other == "name" else "standup"))
+    name = "other" if other == "name" else "standup"
+    environment = "staging" if other == "environment" else "production"
+    refused = error(studio.submit(files, name=name, environment=environment))
 
     assert refused.code is Code.CONFLICT
     assert studio.events.names()[-1] == "recording.refused"
