@@ -55,6 +55,7 @@ from conch_pipe.processing.service import Processing
 from conch_pipe.processing.sweep import Sweep
 from conch_pipe.processing.workers import WorkerLimits, Workers
 from conch_pipe.progress import Progress
+from conch_pipe.remotes.insecure import tell_insecure
 from conch_pipe.remotes.pusher import Pusher
 from conch_pipe.remotes.session import Surroundings
 from conch_pipe.settings import Settings, local_path
@@ -204,6 +205,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
         manifests=manifests,
         progress=progress,
         sftp=sftp,
+        tell_insecure=lambda: tell_insecure(catalog.remotes.list, happenings),
     )
     return gateway
 

@@ -133,6 +133,11 @@ PUSH_GIVEN_UP = Kind(
 REMOTE_DISABLED = Kind(
     "remote.disabled", "remote {remote} is disabled: it shows host key {new} instead of {old}", LogLevel.error
 )
+REMOTE_INSECURE = Kind(
+    "remote.insecure",
+    "remote {remote} takes any host key: whoever answers at {host} port {port} gets what is sent there",
+    LogLevel.warn,
+)
 
 WORKER_STARTED = Kind("worker.started", "worker {pid} started", LogLevel.debug)
 WORKER_DIED = Kind("worker.died", "worker {pid} died: {reason}", LogLevel.error)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ class Gateway(Service):
 
     :param disk: threads of the spool.
     :param files: threads that read, hash and delete the files of recordings.
+    :param tell_insecure: warns of remotes that take any host key.
     """
 
     _log = Logger(namespace="conch_pipe")
@@ -81,6 +82,7 @@ class Gateway(Service):
         manifests: Manifests,
         progress: Progress,
         sftp: SFTPService | Doors,
+        tell_insecure: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self.settings = settings
         self._load_host_keys = load_host_keys
@@ -100,6 +102,7 @@ class Gateway(Service):
         self.manifests = manifests
         self.progress = progress
         self.sftp = sftp
+        self._tell_insecure = tell_insecure
         self._looking = LoopingCall(self._look_at_schemas)
         self._looking.clock = reactor
         self.log: Any = sys.stdout  # where the log goes, for door processes
@@ -131,6 +134,7 @@ class Gateway(Service):
         self._mark = await self.presence.alone(self.reactor, self.settings.service.drain_s + DOORS_LEAVE_S)
         await self.intake.recover()
         await self._free_leases()
+        await self._tell_insecure()
         self.processing.startService()
         self.manifests.startService()
         if self.settings.schemas.reload_s:
