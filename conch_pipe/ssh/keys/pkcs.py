@@ -1,8 +1,8 @@
-"""Private keys in DER: PKCS#1, SEC 1, PKCS#8 plain and encrypted (PBES2), and PEM's own encryption (DEK-Info).
+"""Private keys in DER: PKCS#1, SEC 1, PKCS#8 plain and encrypted, and PEM's own encryption (DEK-Info).
 
 Nothing is decrypted or computed before its parameters are read and bounded.
 
-:source: RFC 8017 appendix A.1.2, RFC 5915, RFC 5208, RFC 5958, RFC 8410, RFC 8018, RFC 7914, RFC 1423.
+:source: RFC 8017 appendix A.1.2, RFC 5915, RFC 5208, RFC 5958, RFC 8410, RFC 8018, RFC 7292, RFC 7914, RFC 1423.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ _CURVES = {
 _PBES2 = bytes.fromhex("2a864886f70d01050d")
 _PBKDF2 = bytes.fromhex("2a864886f70d01050c")
 _SCRYPT = bytes.fromhex("2b06010401da47040b")
+_PKCS12_3DES = bytes.fromhex("2a864886f70d010c0103")
+_PBES1 = {bytes.fromhex("2a864886f70d010503"): "md5", bytes.fromhex("2a864886f70d01050a"): "sha1"}
 _PRFS = {
     bytes.fromhex("2a864886f70d0207"): "sha1",
     bytes.fromhex("2a864886f70d0208"): "sha224",
@@ -129,10 +131,21 @@ def encrypted_pkcs8(data: bytes, passphrase: bytes | None) -> PrivateKey:
     fields = der.whole(data)
     scheme, sealed = fields.inside(), fields.take(der.OCTETS)
     fields.end()
-    if scheme.take(der.OID) != _PBES2:
-        raise KeyRefused("unsupported", _NO_CIPHER)
-    parameters = scheme.inside()
+    if not sealed or len(sealed) % 8:
+        raise Malformed("not whole blocks")
+    name, parameters = scheme.take(der.OID), scheme.inside()
     scheme.end()
+    key, iv = _pbes2(parameters, passphrase) if name == _PBES2 else _old(name, parameters, passphrase)
+    if len(sealed) % len(iv):
+        raise Malformed("not whole blocks")
+    try:
+        return pkcs8(unlocking.unpadded(unlocking.cbc(key, iv, sealed, triple_des=len(iv) == 8), len(iv)))
+    except Malformed:  # there is no checksum
+        raise unlocking.wrong() from None
+
+
+def _pbes2(parameters: Fields, passphrase: bytes | None) -> tuple[bytes, bytes]:
+    """The key and the IV."""
     derivation, cipher = parameters.inside(), parameters.inside()
     parameters.end()
     oid = cipher.take(der.OID)
@@ -141,13 +154,22 @@ def encrypted_pkcs8(data: bytes, passphrase: bytes | None) -> PrivateKey:
     size, block = _CIPHERS[oid]
     iv = cipher.take(der.OCTETS)
     cipher.end()
-    if len(iv) != block or not sealed or len(sealed) % block:
-        raise Malformed("not whole blocks")
-    key = _derived(derivation, passphrase, size)
-    try:
-        return pkcs8(unlocking.unpadded(unlocking.cbc(key, iv, sealed, triple_des=block == 8), block))
-    except Malformed:  # there is no checksum
-        raise unlocking.wrong() from None
+    if len(iv) != block:
+        raise Malformed("an IV of the wrong length")
+    return _derived(derivation, passphrase, size), iv
+
+
+def _old(name: bytes, parameters: Fields, passphrase: bytes | None) -> tuple[bytes, bytes]:
+    """PKCS#12's triple DES and PBES1's DES: what Java and OpenSSL before 1.1 write. The key and the IV."""
+    if name != _PKCS12_3DES and name not in _PBES1:
+        raise KeyRefused("unsupported", _NO_CIPHER)
+    salt, iterations = parameters.take(der.OCTETS), parameters.number()
+    parameters.end()
+    if name == _PKCS12_3DES:
+        key = unlocking.pkcs12_key(passphrase, 1, salt, iterations, 24)
+        return key, unlocking.pkcs12_key(passphrase, 2, salt, iterations, 8)
+    both = unlocking.pbkdf1_key(passphrase, _PBES1[name], salt, iterations)
+    return both[:8] * 3, both[8:]
 
 
 def _derived(derivation: Fields, passphrase: bytes | None, size: int) -> bytes:

@@ -32,6 +32,7 @@ ARGON2_LANES = 16
 PBKDF2_ITERATIONS = 2_000_000  # OpenSSL: 2,048; OWASP: 600,000
 SCRYPT_BYTES = 64 * 2**20  # 128 N r; OpenSSL: 16 MiB
 SCRYPT_LANES = 16
+OLD_ITERATIONS = 100_000  # of PKCS#12 and PBKDF1, in a Python loop; OpenSSL: 2,048
 _LONGEST_SALT = 1_024
 
 _ARGON2: dict[bytes, type[Argon2d] | type[Argon2i] | type[Argon2id]] = {
@@ -128,6 +129,47 @@ def scrypt_key(passphrase: bytes | None, salt: bytes, n: int, r: int, p: int, si
     if n & (n - 1):
         raise Malformed("scrypt: N is no power of 2")
     return Scrypt(salt, size, n, r, p).derive(given(passphrase))
+
+
+def pkcs12_key(passphrase: bytes | None, purpose: int, salt: bytes, iterations: int, size: int) -> bytes:
+    """PKCS#12's with SHA-1, RFC 7292 appendix B.2.
+
+    :param purpose: 1 for the key, 2 for the IV.
+    """
+    most = f"PKCS#12, at most {OLD_ITERATIONS} iterations"
+    _bounded(most, (iterations, 1, OLD_ITERATIONS), (len(salt), 1, _LONGEST_SALT))
+    secret = given(passphrase)
+    try:
+        text = secret.decode()
+    except UnicodeDecodeError:
+        text = secret.decode("latin-1")
+    wide = text.encode("utf-16-be") + b"\0\0"
+    # Each is repeated to whole blocks of SHA-1's 64 bytes.
+    block = bytearray(b"".join((part * 64)[: -(-len(part) // 64) * 64] for part in (salt, wide)))
+    key = b""
+    while len(key) < size:
+        digest = bytes((purpose,)) * 64 + bytes(block)
+        for _ in range(iterations):
+            digest = hashlib.sha1(digest, usedforsecurity=False).digest()
+        key += digest
+        more = int.from_bytes((digest * 4)[:64], "big") + 1
+        for at in range(0, len(block), 64):
+            total = int.from_bytes(block[at : at + 64], "big") + more
+            block[at : at + 64] = (total & (1 << 512) - 1).to_bytes(64, "big")
+    return key[:size]
+
+
+def pbkdf1_key(passphrase: bytes | None, digest: str, salt: bytes, iterations: int) -> bytes:
+    """PKCS#5's first, 16 bytes.
+
+    :param digest: ``md5`` or ``sha1``.
+    """
+    most = f"PBKDF1, at most {OLD_ITERATIONS} iterations"
+    _bounded(most, (iterations, 1, OLD_ITERATIONS), (len(salt), 1, _LONGEST_SALT))
+    key = given(passphrase) + salt
+    for _ in range(iterations):
+        key = hashlib.new(digest, key, usedforsecurity=False).digest()
+    return key[:16]
 
 
 def md5_key(passphrase: bytes | None, salt: bytes, size: int) -> bytes:

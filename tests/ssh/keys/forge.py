@@ -183,6 +183,15 @@ _LIST = [
             ("des3", "hmacWithSHA512"),
         )
     ],
+    *[
+        Form(
+            f"pkcs8-{old}",
+            ALL,
+            _openssl("-v1", old, "-provider", "legacy", "-provider", "default", *_OUT),
+            encrypted=True,
+        )
+        for old in ("PBE-SHA1-3DES", "PBE-MD5-DES", "PBE-SHA1-DES")
+    ],
     Form("pkcs8-scrypt", ALL, _openssl("-scrypt", *_OUT), encrypted=True),
     Form("der-pkcs8", ALL, _openssl("-nocrypt", "-outform", "DER"), text=False),
     Form("der-pkcs8-passphrase", ALL, _openssl("-outform", "DER", *_OUT), encrypted=True, text=False),

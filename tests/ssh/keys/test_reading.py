@@ -195,10 +195,8 @@ def test_putty_files_of_version_1_are_named():
 
 
 def test_an_old_way_to_encrypt_is_named_as_unsupported():
-    """PBES1: DES or RC2 or PKCS#12's derivation; openssl and ssh-keygen have not written it since 2016."""
-    data = run(
-        "openssl", "pkcs8", "-topk8", "-v1", "PBE-SHA1-3DES", "-in", forge.by_openssl("rsa"), "-passout", "pass:x"
-    )
+    way = ("-v1", "PBE-SHA1-RC2-40", "-provider", "legacy", "-provider", "default")
+    data = run("openssl", "pkcs8", "-topk8", *way, "-in", forge.by_openssl("rsa"), "-passout", "pass:x")
 
     assert refused(data, b"x") == "unsupported"
 
@@ -290,6 +288,14 @@ def test_iterations_of_pbkdf2_are_bounded(iterations):
 def test_the_cost_of_scrypt_is_bounded(cost):
     assert refused(scrypt(*cost)) == "too_costly"
     assert refused(scrypt(2**14, 8, 1)) == "passphrase_missing"
+
+
+@pytest.mark.parametrize("name", ["2a864886f70d010c0103", "2a864886f70d010503", "2a864886f70d01050a"])
+@pytest.mark.parametrize(("iterations", "reason"), [(100_001, "too_costly"), (2**64, "too_costly"), (0, "damaged")])
+def test_iterations_of_the_old_ways_are_bounded(name, iterations, reason):
+    scheme = der(0x30, der(6, bytes.fromhex(name)), der(0x30, der(4, b"saltsalt"), number(iterations)))
+
+    assert refused(pem("ENCRYPTED PRIVATE KEY", der(0x30, scheme, der(4, bytes(64))))) == reason
 
 
 @pytest.mark.parametrize("data", [pbkdf2(0), pbkdf2(1, number(33)), scrypt(0, 8, 1), scrypt(3, 8, 1), scrypt(2, 0, 1)])
