@@ -8,16 +8,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
+from twisted.internet.task import Clock
 
 from conch_pipe import catalog
-from conch_pipe.catalog import DirectDatabase, versions
+from conch_pipe.catalog import Catalog, DirectDatabase, versions
+from conch_pipe.catalog.engine import make_engine
 from conch_pipe.catalog.tables import metadata
 from conch_pipe.errors import Code, PipeError
+from tests.catalog.conftest import Pump
 
 # Opens the catalog and dies just after the n-th statement that writes.
 DIE = """
@@ -30,20 +34,31 @@ left = int(sys.argv[2])
 @event.listens_for(Engine, "after_cursor_execute")
 def count(connection, cursor, statement, parameters, context, executemany):
     global left
-    if statement.lstrip().startswith(("CREATE", "INSERT")):
+    if statement.lstrip().startswith(("CREATE", "INSERT", "ALTER", "UPDATE")):
         left -= 1
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
 DirectDatabase(f"sqlite:///{sys.argv[1]}").open()
 """
-STATEMENTS = 18  # CREATE and INSERT statements of the first migration, alembic's own included
+STATEMENTS = 46  # that write, of all migrations, alembic's own included
 
 
 def opened(path):
     database = DirectDatabase(f"sqlite:///{path}")
     database.open()
     database.close()
+
+
+def made_at(path, revision):
+    """A catalog as an earlier program left it."""
+    engine = make_engine(f"sqlite:///{path}", 5)
+    config = Config()
+    config.set_main_option("script_location", str(Path(catalog.__file__).parent / "migrations"))
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    engine.dispose()
 
 
 def tables(path):
@@ -106,6 +121,25 @@ def test_another_programs_database_is_refused_and_left_alone(tmp_path):
         opened(path)
 
     assert tables(path) == {"theirs"}
+
+
+def test_an_older_catalog_keeps_its_jobs_in_no_lane(tmp_path):
+    path = tmp_path / "c.sqlite"
+    made_at(path, "0002")
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "INSERT INTO jobs (kind, subject, payload, created_at, due_at, claims, failures, fence, reason)"
+            " VALUES ('sync', 'x', '{}', '1969-01-01 00:00:00', '1969-01-01 00:00:00', 0, 0, 0, '')"
+        )
+    assert "recordings" not in tables(path)
+
+    database = DirectDatabase(f"sqlite:///{path}")
+    database.open()
+    [job] = Pump().result(Catalog(database, Clock()).jobs.claim(["sync"], 1, 60, {}, 0))
+    database.close()
+
+    assert (job.subject, job.lane) == ("x", "")
+    assert set(metadata.tables) < tables(path)
 
 
 @pytest.mark.crash
