@@ -137,6 +137,26 @@ def _catalog(session: Session) -> Iterator[Finding]:
             yield Finding("organisation", WARN, f"{one.name} cannot log in: conch-pipe credential create {one.name}")
 
 
+def _remotes(session: Session) -> Iterator[Finding]:
+    from conch_pipe.cli.remote_shown import warnings
+
+    try:
+        remotes = now(session.catalog.remotes.list())
+    except PipeError:
+        return  # told of the catalog
+    well = 0
+    for one in remotes:
+        found = [Finding("remote", WARN, f"{one.name}: {words}") for words in warnings(session, one)]
+        try:
+            now(session.catalog.remotes.secrets(one.name))
+        except PipeError as error:
+            found.append(Finding("remote", FAIL, str(error)))
+        well += not found
+        yield from found
+    if well:
+        yield Finding("remote", OK, f"{well} of {len(remotes)}; conch-pipe remote test NAME connects to one")
+
+
 def _quick_check(connection: Any) -> str:
     """The first damage SQLite finds, or nothing."""
     if connection.dialect.name != "sqlite":
@@ -201,6 +221,7 @@ _PARTS: dict[str, Callable[[Session], Iterator[Finding]]] = {
     "secrets": _sealing,
     "schemas": _schemas,
     "catalog": _catalog,
+    "remote": _remotes,
     "warehouse": _warehouse,
     "disk": _room,
     "service": _service,

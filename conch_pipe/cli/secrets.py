@@ -18,14 +18,12 @@ def secrets() -> None:
 
 
 @secrets.command("rotate")
-@click.option(
-    "--keep-old", is_flag=True, help="Keep the old keys in the file: what they sealed in copies stays readable."
-)
 @click.pass_obj
-def rotate(session: Session, keep_old: bool) -> None:
+def rotate(session: Session) -> None:
     """Seal everything anew with a new key, then forget the old ones. The service may go on running.
 
-    A copy of the catalog that was made before needs a copy of the key file from before.
+    When it is interrupted, nothing is lost: run it again. A backup of the catalog from before needs the key file from
+    before.
     """
     from conch_pipe.catalog import KeyFile
 
@@ -33,6 +31,8 @@ def rotate(session: Session, keep_old: bool) -> None:
     remotes = session.catalog.remotes
     keys.rotate()
     sealed = now(remotes.reseal_all())
-    retired = 0 if keep_old else keys.retire()
+    retired = keys.retire()
     session.out.document({"sealed": sealed, "retired": retired, "key_file": keys.path})
-    session.out.say(f"{sealed} secrets are sealed with a new key; {retired} old keys are forgotten")
+    session.out.say(
+        f"{sealed} secrets are sealed with a new key; the old {'key is' if retired == 1 else 'keys are'} forgotten"
+    )

@@ -237,6 +237,7 @@ def test_any_host_key_needs_its_word_and_is_warned_of_wherever_it_shows(acme, ho
         ran = acme.run(*words)
         assert ran.status == 0 and "WARNING" in ran.out and "any host key is taken" in ran.out
     assert "INSECURE" in acme.run("remote", "list").out
+    assert "acme-eu: any host key is taken" in acme.run("check").out
     assert len(acme.json("remote", "show", "acme-eu")["warnings"]) == 1
     pinned = acme.json("remote", "edit", "acme-eu", "--host-key", str(host_keys[0]))
     assert (pinned["any_host_key"], pinned["warnings"]) == (False, [])
@@ -383,8 +384,15 @@ def test_the_sealing_key_is_changed_and_the_old_one_forgotten(acme):
     assert file.read_bytes() != old and len(file.read_bytes().splitlines()) == 1
     assert file.stat().st_mode & 0o777 == 0o600
     assert stored(acme).password == PASSWORD
-    assert acme.json("secrets", "rotate", "--keep-old")["retired"] == 0
-    assert len(file.read_bytes().splitlines()) == 2
+
+
+def test_a_change_of_the_sealing_key_that_was_interrupted_is_ended_by_the_next(acme):
+    added(acme)
+    file = acme.state / "keys" / "secrets.key"
+    file.write_bytes(Fernet.generate_key() + b"\n" + file.read_bytes())
+
+    assert "not finished" in acme.run("check").out
+    assert acme.json("secrets", "rotate")["retired"] == 2
     assert stored(acme).password == PASSWORD
 
 
@@ -395,8 +403,10 @@ def test_a_lost_sealing_key_is_told_and_nothing_is_overwritten(acme):
     file.write_bytes(Fernet.generate_key() + b"\n")
 
     error = acme.json("secrets", "rotate", status=1)["error"]
+    found = acme.json("check", status=1)["findings"]
 
     assert error["code"] == "failed" and "acme-eu" in error["message"]
+    assert ["acme-eu" in one["text"] for one in found if one["what"] == "remote" and one["level"] == "fail"] == [True]
     file.write_bytes(old)
     assert stored(acme).password == PASSWORD
 
