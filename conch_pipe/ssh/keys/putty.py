@@ -12,7 +12,7 @@ from conch_pipe.ssh.fields import Malformed, Reader, string
 from conch_pipe.ssh.keys import armor, private, unlocking
 from conch_pipe.ssh.keys.errors import KeyRefused
 from conch_pipe.ssh.keys.private import PrivateKey
-from conch_pipe.ssh.keys.public import ECDSA, refuse_kind
+from conch_pipe.ssh.keys.public import ECDSA, ed25519_blob, refuse_kind
 from conch_pipe.ssh.transport.shares import unsigned
 
 MAGIC = b"PuTTY-User-Key-File-"
@@ -137,6 +137,13 @@ def _keys_2(encrypted: bool, passphrase: bytes | None) -> tuple[bytes, bytes, by
     return key, bytes(16), mac
 
 
+def _ed25519(seed: bytes, public: bytes) -> PrivateKey:
+    """Old PuTTYs wrote the seed as a number, without its zeros at one end; the public half tells at which."""
+    if len(seed) < 32 and private.ed25519(seed.ljust(32, b"\0"), None).blob == ed25519_blob(public):
+        return private.ed25519(seed.ljust(32, b"\0"), public)
+    return private.ed25519(seed.rjust(32, b"\0"), public)
+
+
 def _key(name: bytes, half: bytes, opened: bytes, *, padded: bool) -> PrivateKey:
     outside, inside = Reader(half), Reader(opened)
     if outside.string(_LONGEST_NAME) != name:
@@ -147,8 +154,7 @@ def _key(name: bytes, half: bytes, opened: bytes, *, padded: bool) -> PrivateKey
         inside.view()
         key = private.rsa(n, e, d, p, q)
     elif name == b"ssh-ed25519":
-        seed = inside.string()
-        key = private.ed25519(seed, outside.string())
+        key = _ed25519(inside.string(), outside.string())
     else:
         if outside.string(_LONGEST_NAME) != ECDSA[name]:
             raise Malformed("the curve is not the one of the key's type")
