@@ -49,6 +49,7 @@ class Manifests(Service):
     """Looks into the spool every ``look_s`` seconds while it runs.
 
     :param folder: the spool; it must be one of the intake's roots for files that lie in it.
+    :param intake: where recordings go; also the way in for a program that embeds the service.
     :param in_thread: runs a function in a bounded pool; all disk work is done there.
     """
 
@@ -65,7 +66,7 @@ class Manifests(Service):
         look_s: float = 1.0,
     ) -> None:
         self.folder = folder
-        self._intake: Any = intake
+        self.intake: Any = intake
         self._in_thread = in_thread
         self._events = events
         self._clock = clock
@@ -156,7 +157,7 @@ class Manifests(Service):
         self._events.note(events.MANIFEST_REFUSED, manifest=shown(found.name), problem="; ".join(problems))
 
     async def _submit(self, manifest: Manifest) -> None:
-        submitted = self._intake.submit(
+        submitted = self.intake.submit(
             manifest.organisation, manifest.environment, manifest.id, manifest.name, manifest.files
         )
         self._submitted.add(submitted)

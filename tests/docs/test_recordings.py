@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import ast
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 from conch_pipe.intake.manifest_text import parse
@@ -27,10 +29,31 @@ def test_the_manifest_is_one_and_its_names_are_those_of_the_table():
     assert f"1 to {NAME_BYTES} bytes" in RECORDINGS.read_text()
 
 
-def test_the_python_call_is_python():
+def test_the_python_program_runs(tmp_path):
+    """On an installation like that of the document."""
     (text,) = [one.text for one in blocks(RECORDINGS) if one.language == "python"]
+    media = tmp_path / "media"
+    media.mkdir()
+    for name in ("4711.mp4", "4711.jpg"):
+        (media / name).write_bytes(b"content")
+    command = [Path(sys.executable).with_name("conch-pipe"), "--config", tmp_path / "state" / "pipe-sftp.toml"]
+    subprocess.run([command[0], "init", tmp_path / "state", "--port", "0"], check=True, capture_output=True)
+    with (tmp_path / "state" / "pipe-sftp.toml").open("a") as settings:
+        settings.write(f'[push]\nroots = ["{media}"]\n')
+    for words in (["org", "create", "acme"], ["environment", "create", "acme", "production"]):
+        subprocess.run([*command, *words], check=True, capture_output=True)
 
-    assert ast.parse(text)
+    ran = subprocess.run(
+        [sys.executable, "-c", text.replace("/srv/media", str(media))],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (ran.returncode, ran.stdout.split()[:1]) == (0, ["rec-4711"]), ran.stdout + ran.stderr
+    shown = subprocess.run([*command, "recording", "show", "rec-4711", "--json"], check=True, capture_output=True)
+    assert json.loads(shown.stdout)["name"] == "standup"
 
 
 def test_every_state_and_status_has_its_row():
