@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from conch_pipe.catalog import Catalog, DirectDatabase
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.intake.recordings import RecordingIntake
 from conch_pipe.interfaces import IRecordings
@@ -98,10 +99,13 @@ class Studio:
         self.clock.rightNow = START
         self.media = self.folder / "media"
         self.media.mkdir()
-        self.recordings = MemoryRecordings(self.clock)
+        self.recordings: Any = self.made_recordings()
         self.intake = RecordingIntake(
             self.recordings, [self.media], self.in_thread, self.events, self.clock, outcome_wait_s=10
         )
+
+    def made_recordings(self) -> Any:
+        return MemoryRecordings(self.clock)
 
     def in_thread(self, function: Any, *args: Any) -> Deferred[Any]:
         return self.threads.pass_through(lambda: function(*args))
@@ -125,6 +129,19 @@ class Studio:
         self, files: dict[Role, Path], id: str = "rec-1", name: str = "standup", environment: str = "production"
     ) -> Deferred[Recording]:
         return self.intake.submit("acme", environment, id, name, files)
+
+
+class CatalogStudio(Studio):
+    """The same with a catalog, for what does not need its failures."""
+
+    def made_recordings(self) -> Any:
+        database = DirectDatabase(f"sqlite:///{self.folder / 'catalog.sqlite'}")
+        database.open()
+        catalog = Catalog(database, self.clock)
+        catalog.organisations.create("acme")
+        for name in ("production", "staging"):
+            catalog.environments.create("acme", name)
+        return catalog.recordings
 
 
 def open_files(below: Path) -> list[str]:

@@ -17,7 +17,7 @@ from conch_pipe.intake import local_files
 from conch_pipe.intake.recordings import NAME_BYTES, mistakes, remote_names
 from conch_pipe.model import Role
 from tests.intake.fakes import error, fired, result
-from tests.intake.recorded import Studio, open_files
+from tests.intake.recorded import CatalogStudio, Studio, open_files
 
 ROOT = os.getuid() == 0
 
@@ -26,6 +26,12 @@ ROOT = os.getuid() == 0
 def studio(tmp_path):
     yield Studio(tmp_path)
     assert open_files(tmp_path) == []
+
+
+@pytest.fixture(params=[Studio, CatalogStudio])
+def either(request, tmp_path):
+    """With records in memory, and with a catalog."""
+    return request.param(tmp_path)
 
 
 def wrong(studio: Studio, files: dict[Role, Path], **named: str) -> list[str]:
@@ -313,46 +319,46 @@ def test_a_fault_of_the_disk_is_no_mistake_of_the_sender(studio, monkeypatch):
 # One record
 
 
-def test_the_same_again_is_the_same_recording_and_reads_nothing_again(studio, monkeypatch):
-    files = studio.group()
-    first = result(studio.submit(files))
+def test_the_same_again_is_the_same_recording_and_reads_nothing_again(either, monkeypatch):
+    files = either.group()
+    first = result(either.submit(files))
     monkeypatch.setattr(local_files, "take", None)
 
-    assert result(studio.submit(files)) == first
-    assert studio.events.names() == ["recording.accepted", "recording.repeated"]
+    assert result(either.submit(files)) == first
+    assert either.events.names() == ["recording.accepted", "recording.repeated"]
 
 
-def test_the_same_again_is_the_same_recording_when_its_files_are_delivered_and_gone(studio):
+def test_the_same_again_is_the_same_recording_when_its_files_are_delivered_and_gone(either):
     """The answer to the first call was lost in a crash, and the chain was faster than the second call."""
-    files = studio.group()
-    first = result(studio.submit(files))
+    files = either.group()
+    first = result(either.submit(files))
     for path in files.values():
         path.unlink()
 
-    assert result(studio.submit(files)) == first
+    assert result(either.submit(files)) == first
 
 
-def test_copies_of_the_same_files_are_the_same_recording(studio):
-    first = result(studio.submit({Role.MAIN: studio.file("a.mp4")}))
+def test_copies_of_the_same_files_are_the_same_recording(either):
+    first = result(either.submit({Role.MAIN: either.file("a.mp4")}))
 
-    assert result(studio.submit({Role.MAIN: studio.file("b.mp4")})) == first
+    assert result(either.submit({Role.MAIN: either.file("b.mp4")})) == first
 
 
 @pytest.mark.parametrize("other", ["content", "name", "roles", "environment"])
-def test_a_known_id_with_other_files_is_a_conflict(studio, other):
-    files = {Role.MAIN: studio.file("a.mp4")}
-    result(studio.submit(files))
+def test_a_known_id_with_other_files_is_a_conflict(either, other):
+    files = {Role.MAIN: either.file("a.mp4")}
+    result(either.submit(files))
     if other == "content":
-        studio.file("a.mp4", b"other!!")
+        either.file("a.mp4", b"other!!")
     if other == "roles":
-        files[Role.SNAPSHOT] = studio.file("a.jpg")
+        files[Role.SNAPSHOT] = either.file("a.jpg")
 
     name = "other" if other == "name" else "standup"
     environment = "staging" if other == "environment" else "production"
-    refused = error(studio.submit(files, name=name, environment=environment))
+    refused = error(either.submit(files, name=name, environment=environment))
 
     assert refused.code is Code.CONFLICT
-    assert studio.events.names()[-1] == "recording.refused"
+    assert either.events.names()[-1] == "recording.refused"
 
 
 def test_an_outcome_that_is_unknown_is_looked_up(studio):
