@@ -5,18 +5,26 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from conch_pipe.model import Remote, Status
+from conch_pipe.cli import connecting
+from conch_pipe.model import Pin, Remote, RemoteSecrets, Status
 from conch_pipe.remotes.form import MOST_CONNECTIONS
+from conch_pipe.remotes.testing import Step
+from conch_pipe.remotes.testing import test as tried
+from conch_pipe.settings import Settings
+from conch_pipe.ssh.keys import public_blob
 from tests.docs.documents import CUSTOMERS, block, blocks, code, rows, without_blocks
-from tests.live.sftp_servers import make_key, program
+from tests.live.sftp_servers import Sshd, make_key, program
 
 SNIPPETS = [one for one in blocks(CUSTOMERS) if one.language == "sshd_config"]
+FORCED = [one for one in SNIPPETS if "ForceCommand" in one.text and "Chroot" not in one.text]
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
 OURS, THEIRS = "203.0.113.10", "198.51.100.7"
-NEEDED = {"realpath", "stat", "open", "write", "close", "fstat"}
+NEEDED = {"realpath", "stat", "open", "write", "close"}
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +94,52 @@ def test_the_requests_that_the_page_says_we_send_are_those():
     told = [code(requests) for _, requests in rows(CUSTOMERS, "we do", "with which SFTP requests")]
 
     assert {one for names in told for one in names} == NEEDED
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("snippet", FORCED, ids=lambda one: f"{one.heading}: {one.text.split()[4:]}")
+def test_recordings_can_be_put_to_a_server_that_is_secured_so(tmp_path, snippet):
+    """The program's own test of a remote says so, with a file put the way that recordings go."""
+    if Sshd.missing():
+        pytest.skip(Sshd.missing())
+    server = Sshd(tmp_path / "server")
+    server.more = snippet.text.replace("User pipe", f"User {server.user}")
+    try:
+        server.start()
+        told = steps_of(server)
+    finally:
+        server.stop()
+
+    assert [step.level for step in told[:-1]] == ["ok"] * 5
+    (left,) = server.files.iterdir() if "-P" in snippet.text or "-p" in snippet.text else [None]
+    assert (told[-1].level, left is None) in (("ok", True), ("warn", False))
+    assert left is None or (left.stat().st_size == 81 and re.fullmatch(r"pipe-sftp-test-\w{8}\.txt", left.name))
+
+
+@pytest.mark.live
+@pytest.mark.parametrize(("ours", "level"), [("127.0.0.1", "ok"), ("127.0.0.2", "fail")])
+def test_an_address_that_is_not_ours_cannot_log_in_as_the_user(tmp_path, ours, level):
+    if Sshd.missing():
+        pytest.skip(Sshd.missing())
+    server = Sshd(tmp_path / "server")
+    snippet = block(CUSTOMERS, "Only from our addresses", "sshd_config")
+    server.more = snippet.replace("pipe", server.user).replace("203.0.113.10", ours)
+    try:
+        server.start()
+        told = steps_of(server)
+    finally:
+        server.stop()
+
+    assert {step.name: step.level for step in told}["login"] == level
+
+
+def steps_of(server: Sshd) -> list[Step]:
+    """What the program says of a server when it tries it as a remote."""
+    pin = Pin(public_blob(Path(f"{server.host_key}.pub").read_text()), NOW, "given")
+    remote = Remote("a", "acme", "127.0.0.1", server.user, NOW, server.port, str(server.files), pins=(pin,))
+    secrets = RemoteSecrets(private_key=server.key.read_bytes())
+    settings = Settings(push={"networks_allowed": ["127.0.0.0/8"]})
+    return connecting.run(settings, lambda around: tried(around, remote, secrets))
 
 
 def test_the_line_of_authorized_keys_is_read_by_openssh(tmp_path):
