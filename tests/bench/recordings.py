@@ -35,7 +35,7 @@ class Pushing:
     """Our service, with sshd as a remote."""
 
     def __init__(self, folder: Path, server: Sshd) -> None:
-        self.service = Service(folder, {"push.networks_allowed": ["127.0.0.0/8"], "push.look_s": 0.2})
+        self.service = Service(folder, {"push.networks_allowed": "127.0.0.0/8", "push.look_s": 0.2})
         self.server = server
 
     def start(self) -> None:
@@ -104,7 +104,9 @@ def run(folder: Path, rounds: int = 3, size: int = BYTES) -> str:
                     if name != "asyncssh":  # its script sends small groups only
                         took = send(server, [{"main": main}], f"{SCHEMA}/{name.split()[0]}-large{number}")
                         results.note((name, "large"), rate=size / took / 1e6)
-                server.settle(*(path.name for path in (server.folder / "files" / SCHEMA).iterdir()))
+                server.settle()
+                shutil.rmtree(server.folder / "files" / SCHEMA)
+                (server.folder / "files" / SCHEMA).mkdir()
                 main.unlink()
         finally:
             ours.service.stop()
