@@ -57,7 +57,20 @@ def plain(data: bytes) -> bytes:
     data = data.removeprefix(_UTF8_MARK)
     if not data.strip():
         raise KeyRefused("empty", "there is no key: the text is empty")
-    return data
+    return _unfolded(data)
+
+
+def _unfolded(data: bytes) -> bytes:
+    """A PEM block whose line ends became spaces (a form's field) or ``\\n`` (JSON, an environment variable)."""
+    if len(data.strip().splitlines()) > 1 or _BEGIN not in data:
+        return data
+    _, _, rest = data.replace(b"\\r", b"").replace(b"\\n", b"\n").partition(_BEGIN)
+    name, _, rest = rest.partition(b"-----")
+    body, end, _ = rest.partition(_END)
+    if not end:
+        return data
+    rows = body.splitlines() if b"\n" in body else body.split()
+    return b"\n".join((_BEGIN + name + b"-----", *rows, _END + name + b"-----"))
 
 
 def lines(data: bytes) -> list[bytes]:

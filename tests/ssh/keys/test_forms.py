@@ -108,6 +108,19 @@ def test_what_happens_to_texts_on_their_way_does_no_harm(change):
     assert read_ones == {form: forge.public(form, kind) for form, kind in TEXTS.items()}
 
 
+@pytest.mark.parametrize("form", [form for form in TEXTS if form.startswith(("openssh", "pem", "pkcs8"))])
+def test_a_pem_block_in_one_line_is_read(form):
+    """A form's field makes spaces of line ends, JSON writes them as two characters."""
+    kind = TEXTS[form]
+    data = forge.file(form, kind)
+
+    escaped = data.replace(b"\n", b"\\n")
+    assert read(escaped, opened(form)).blob == forge.public(form, kind)
+    assert read(b'"' + escaped.replace(b"\\n", b"\\r\\n") + b'"', opened(form)).blob == forge.public(form, kind)
+    if b"DEK-Info" not in data:
+        assert read(data.replace(b"\n", b" "), opened(form)).blob == forge.public(form, kind)
+
+
 @pytest.mark.parametrize("form", ["pem", "pkcs8", "pem-aes256", "pkcs8-scrypt"])
 def test_what_stands_round_a_pem_block_is_read_past(form):
     """openssl pkcs12 writes attributes and certificates round the key, openssl ecparam the curve before it."""
