@@ -195,6 +195,8 @@ class Delivery:
             return problem
         if space is None:
             return problem
+        if space.read_only:
+            return Fault(problem.status, "permission", f"{problem.detail}; the file system is read-only")
         free = space.free_blocks * space.block_size
         if free < max(left, 1) or (space.files and not space.free_files):
             return Fault(problem.status, "no_space", f"{problem.detail}; {free} bytes are free there")

@@ -287,9 +287,10 @@ def test_a_cut_of_what_the_server_sends_is_a_failure_wherever_it_is(tmp_path):
         ({"refuse": {"close": FAILURE}, "free": FileSystemStatus(4096, 256, 0, 100, 50)}, "no_space"),
         ({"refuse": {"open": FAILURE}, "free": FileSystemStatus(4096, 1_000_000, 900_000, 100, 0)}, "no_space"),
         ({"write_error": SFTPError(4, "File too large")}, "size"),
+        ({"refuse": {"open": FAILURE}, "free": FileSystemStatus(4096, 256, 9, 100, 50, read_only=True)}, "permission"),
     ],
 )
-def test_a_disk_that_is_full_at_any_request(tmp_path, lies, reason):
+def test_a_disk_that_is_full_or_read_only_at_any_request(tmp_path, lies, reason):
     assert said(World(tmp_path, **lies).push()) == (UP, reason)
 
 
