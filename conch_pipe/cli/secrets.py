@@ -33,6 +33,5 @@ def rotate(session: Session) -> None:
     sealed = now(remotes.reseal_all())
     retired = keys.retire()
     session.out.document({"sealed": sealed, "retired": retired, "key_file": keys.path})
-    session.out.say(
-        f"{sealed} secrets are sealed with a new key; the old {'key is' if retired == 1 else 'keys are'} forgotten"
-    )
+    number = "1 secret is" if sealed == 1 else f"{sealed} secrets are"
+    session.out.say(f"{number} sealed with a new key; {'the old one is' if retired == 1 else 'old ones are'} forgotten")
