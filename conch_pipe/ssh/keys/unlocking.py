@@ -41,7 +41,7 @@ _ARGON2: dict[bytes, type[Argon2d] | type[Argon2i] | type[Argon2id]] = {
     b"Argon2d": Argon2d,
 }
 PRFS: dict[str, hashes.HashAlgorithm] = {
-    "sha1": hashes.SHA1(),
+    "sha1": hashes.SHA1(),  # noqa: S303
     "sha224": hashes.SHA224(),
     "sha256": hashes.SHA256(),
     "sha384": hashes.SHA384(),
