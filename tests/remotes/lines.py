@@ -5,6 +5,7 @@ Used by the network in memory (net.py) and by the proxy for real connections (fa
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -44,7 +45,8 @@ class Line:
         self._end = end
         self._free_at = 0.0  # when the last byte accepted so far will have passed
         self._taken = 0
-        self._waiting: list[Any] = []
+        self._waiting: deque[tuple[float, Callable[[], object]]] = deque()  # when it is due, in order
+        self._timer: Any = None
         self.passed = 0
         self.over = False
 
@@ -73,12 +75,27 @@ class Line:
             self._later(partial(self._arrive, some))
 
     def _later(self, what: Callable[[], object]) -> None:
-        wait = max(0.0, self._free_at - self._clock.seconds()) + self._trouble.delay_s
-        if not wait:
+        due = max(self._free_at, self._clock.seconds()) + self._trouble.delay_s
+        if not self._waiting and due <= self._clock.seconds():
             what()
             return
-        call = self._clock.callLater(wait, lambda: (self._waiting.remove(call), what()))
-        self._waiting.append(call)
+        self._waiting.append((due, what))
+        if self._timer is None:
+            self._wait()
+
+    def _wait(self) -> None:
+        """One timer for all: with one each, two that are due together might come in the wrong order."""
+        due, _ = self._waiting[0]
+        self._timer = self._clock.callLater(max(0.0, due - self._clock.seconds()), self._come)
+
+    def _come(self) -> None:
+        self._timer = None
+        now = self._clock.seconds()
+        while self._waiting and self._waiting[0][0] <= now + 1e-6:
+            _, what = self._waiting.popleft()
+            what()
+        if self._waiting and self._timer is None:
+            self._wait()
 
     def _arrive(self, data: bytes) -> None:
         self.passed += len(data)
@@ -87,6 +104,7 @@ class Line:
     def stop(self) -> None:
         """Nothing more arrives."""
         self.over = True
-        for call in self._waiting:
-            call.cancel()
         self._waiting.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

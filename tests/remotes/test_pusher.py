@@ -336,6 +336,20 @@ def test_other_content_than_was_accepted_is_never_sent(world, how):
     assert world.net.connected == []
 
 
+def test_another_size_is_seen_even_when_the_time_was_put_back(world):
+    file = world.recording.files[0]
+    file.path.write_bytes(file.path.read_bytes() + b"more")
+    os.utime(file.path, ns=(file.mtime_ns, file.mtime_ns))
+
+    assert world.push().reason == "changed"
+
+
+def test_a_pipe_in_the_place_of_an_empty_file_is_not_read(world):
+    spoil(world.recording.files[3].path, "pipe")
+
+    assert reasons(world.push())[Role.FILMSTRIP] == "changed"
+
+
 def test_a_file_that_was_touched_and_is_the_same_is_sent(world):
     path = world.recording.files[0].path
     os.utime(path, ns=(1, 1))
