@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+from pathlib import Path
 
 import pytest
 from twisted.conch.ssh.filetransfer import SFTPError
@@ -11,6 +12,7 @@ from twisted.conch.ssh.filetransfer import SFTPError
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Status
 from conch_pipe.remotes.addresses import AddressRefused
+from conch_pipe.remotes.delivery import NOT_TRIED
 from conch_pipe.remotes.faults import Found, Stage, fault
 from conch_pipe.ssh.client import errors as client
 from conch_pipe.ssh.client.errors import ClientError, LoginRefused, TooLate
@@ -112,6 +114,13 @@ def test_the_table_has_every_error_of_the_client():
     every = {one for _, one in inspect.getmembers(client, inspect.isclass) if issubclass(one, ClientError)}
 
     assert every == {type(error) for error, *_ in ENDED + OURS if isinstance(error, ClientError)} - {AddressRefused}
+
+
+def test_every_word_is_explained_to_the_operator():
+    page = (Path(__file__).parents[2] / "docs" / "recordings.md").read_text()
+    words = {reason for *_, reason in ENDED + REFUSED + OURS} - {"failed"}
+
+    assert {word for word in words | {NOT_TRIED, "too_slow", "marker", "changed"} if f"`{word}`" not in page} == set()
 
 
 @pytest.mark.parametrize("text", ["a\x1b[2Jb", "\u2028", "x" * 100_000, "a\nb"])
