@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 from twisted.conch.ssh.filetransfer import SFTPError
@@ -34,7 +35,7 @@ class Delivery:
     """Sends files one after another, the main one first.
 
     :param sftp: of a session that is logged in.
-    :param direct: names of remotes that let nothing be renamed; added to when this one does not.
+    :param direct: remotes that let nothing be renamed, and when each was last changed; added to when this one does not.
     :param progress: told of each file's bytes as the server acknowledges them.
     :ivar results: what became of each file so far.
     """
@@ -45,7 +46,7 @@ class Delivery:
         remote: Remote,
         recording: Recording,
         clock: IReactorTime,
-        direct: set[str],
+        direct: set[tuple[str, datetime | None]],
         progress: Callable[[Role, int], None],
     ) -> None:
         self._sftp = sftp
@@ -53,6 +54,7 @@ class Delivery:
         self._recording = recording
         self._clock = clock
         self._direct = direct
+        self._self = (remote.name, remote.changed_at)
         self._progress = progress
         self._stage = Stage.FOLDER
         self._folder = b""  # with a slash at its end, unless empty
@@ -118,7 +120,7 @@ class Delivery:
         """Send one file and look at what has arrived. :returns: what is worth saying of it."""
         name = self._name(local.file.name)
         path = self._folder + name
-        if not self._remote.temporary_names or self._remote.name in self._direct:
+        if not self._remote.temporary_names or self._self in self._direct:
             await self._send(local, path)
         else:
             temporary = self._folder + b"." + name + b".part"
@@ -159,7 +161,7 @@ class Delivery:
             await (self._sftp.posix_rename if over else self._sftp.rename)(old, new)
         except SFTPError as error:
             if error.code in (Code.PERMISSION_DENIED, Code.OP_UNSUPPORTED):
-                self._direct.add(self._remote.name)
+                self._direct.add(self._self)
             why = "sent under its final name: the server did not rename"
             return why if await self._removed(old) else f"{why}, nor remove {old.rpartition(b'/')[2].decode()}"
         return None

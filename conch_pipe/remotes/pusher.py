@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from twisted.conch.ssh.filetransfer import SFTPError
@@ -45,7 +46,7 @@ class Pusher:
         self._around = around
         self._remotes = IRemotes(remotes, remotes)
         self._attempt_s = attempt_s
-        self._direct: set[str] = set()  # names of remotes that do not rename
+        self._direct: set[tuple[str, datetime | None]] = set()  # see Delivery
 
     def push(
         self, remote: Remote, recording: Recording, wanted: frozenset[Role], progress: Callable[[Role, int], None]
@@ -62,7 +63,7 @@ class _Attempt:
         self,
         around: Surroundings,
         remotes: Any,
-        direct: set[str],
+        direct: set[tuple[str, datetime | None]],
         remote: Remote,
         recording: Recording,
         wanted: frozenset[Role],

@@ -93,11 +93,10 @@ class _Trial:
         credentials, problem = await self._credentials()
         await self._log_in(credentials, problem)
         assert self.session is not None
-        direct: set[str] = set()
         clock = self._around.reactor
         with _probe() as local:
             recording = Recording(new_id(utc(clock)), "test", "", "", "test", (local.file,), utc(clock))
-            delivery = Delivery(self.session.sftp, self._remote, recording, clock, direct, lambda role, size: None)
+            delivery = Delivery(self.session.sftp, self._remote, recording, clock, set(), lambda role, size: None)
             await self._folder(delivery)
             await self._probe(delivery, local)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from dataclasses import replace
 from typing import Any
@@ -10,16 +11,19 @@ import pytest
 from twisted.conch.ssh.filetransfer import SFTPError
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
 
 from conch_pipe.errors import Code, PipeError
+from conch_pipe.interfaces import IPusher
 from conch_pipe.model import Recording, RemoteSecrets, Role, Status
+from conch_pipe.ssh.client.auth import Credentials
 from conch_pipe.ssh.client.limits import ClientLimits
 from conch_pipe.ssh.interfaces import FileSystemStatus
 from conch_pipe.ssh.keys import fingerprint
 from tests.conftest import CANARY
 from tests.remotes.lines import Trouble
 from tests.remotes.lying import DENIED, FAILURE, MISSING
-from tests.remotes.pushing import ADDRESS, World, pin, recorded
+from tests.remotes.pushing import ADDRESS, NOW, World, pin, recorded
 from tests.ssh.memory import PASSWORD
 from tests.ssh.pair import host_key
 from tests.ssh.sftp_peer import Outcome
@@ -205,6 +209,9 @@ def test_a_server_that_does_not_rename_gets_the_final_name_now_and_from_then_on(
     world.liar.asked.clear()
     assert world.push().status is Status.OK
     assert [path for path in opened(world) if path.endswith(b".part")] == [], "remembered"
+
+    world.push(changed_at=NOW)
+    assert [path for path in opened(world) if path.endswith(b".part")] != [], "until the operator changes the remote"
 
 
 def test_a_name_that_is_taken_is_written_over_where_rename_cannot(world):
@@ -489,6 +496,26 @@ def test_no_report_has_the_password_even_when_the_server_says_it(tmp_path):
 
     assert report.status is Status.SFTP_LOGIN_FAILED
     assert PASSWORD.decode() not in repr(report)
+
+
+def test_no_credentials_outlive_the_login(tmp_path):
+    world = World(tmp_path, silent={"close"})
+    gc.collect()
+    before = {id(one) for one in gc.get_objects() if isinstance(one, Credentials)}
+    outcome = Outcome(world.start())
+    world.net.settle()
+
+    gc.collect()
+    left = [one for one in gc.get_objects() if isinstance(one, Credentials) and id(one) not in before]
+
+    assert left == []
+    assert not outcome.fired
+    world.net.links[0].cut()
+    world.quiet()
+
+
+def test_the_pusher_is_one(world):
+    verifyObject(IPusher, world.pusher)
 
 
 def test_secrets_are_asked_for_once_an_attempt(world):

@@ -87,7 +87,7 @@ class ClientTransport(Transport):
     ) -> None:
         super().__init__(_for_pins(offered, policy.pinned), cast(Limits, limits), clock)
         self._policy = IHostKeyPolicy(policy, policy)
-        self._credentials = credentials
+        self._credentials: Credentials | None = credentials  # until the login takes them
         self.stage = "connect"
         self.failure: ClientError | None = None
         self.host_key: bytes | None = None
@@ -299,7 +299,9 @@ class ClientTransport(Transport):
         # RFC 4253 section 10 names the service; some old servers leave it out.
         if reader.left and reader.string() != ClientAuth.name:
             raise Malformed("a service was accepted that was not asked for")
-        self.setService(ClientAuth(self._credentials, self.limits, self._logged_in))
+        credentials, self._credentials = self._credentials, None
+        assert credentials is not None
+        self.setService(ClientAuth(credentials, self.limits, self._logged_in))
 
     def _logged_in(self) -> None:
         self.stage = "subsystem"
