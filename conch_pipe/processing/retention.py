@@ -47,9 +47,9 @@ def fate(pushes: Sequence[Push], environment: Environment | None, now: datetime)
 
     :param environment: None: it was removed, and nobody says that files may go.
     """
-    if any(push.state not in FINAL or push.manual for push in pushes):
-        return Fate(wait=True)
     in_vain = [push for push in pushes if push.state is PushState.GIVEN_UP]
+    if any(push.state not in FINAL for push in pushes) or any(push.manual for push in in_vain):
+        return Fate(wait=True)
     if not in_vain:
         return Fate(delete=environment is not None and environment.delete_delivered)
     purge = max(attempts.purge_at(push.final_at or now) for push in in_vain)

@@ -179,14 +179,15 @@ class MemoryPushes:
         nudge()
         end = self.clock.seconds() + seconds
         while (now := self.clock.seconds()) < end:
-            due = self._next_due()
-            moments = [end, self.clock.next(), max(due, now + 1) if due is not None else None]
-            soonest = min(moment for moment in moments if moment is not None)
+            due = self.next_due()
+            # A job that is due and stays where it is waits for room.
+            look = due if due is None or due > now else now + 1
+            soonest = min(moment for moment in (end, self.clock.next(), look) if moment is not None)
             self.clock.to(soonest)
             if due is not None and due <= soonest:
                 nudge()
 
-    def _next_due(self) -> float | None:
+    def next_due(self) -> float | None:
         """When the next job that nobody holds is due."""
         while self._queue and not self._current(*self._queue[0]):
             heapq.heappop(self._queue)
