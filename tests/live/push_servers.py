@@ -137,7 +137,9 @@ class ProFTPD(PeerServer):
         users.write_text(f"{USER}:{hashed}:0:0::{self.files}:/bin/sh\n")
         users.chmod(0o600)
         key = make_key(self.folder / "rsa_key", "rsa")
-        subprocess.run(["ssh-keygen", "-p", "-q", "-m", "PEM", "-N", "", "-P", "", "-f", str(key)], check=True)
+        subprocess.run(
+            ["ssh-keygen", "-p", "-q", "-m", "PEM", "-N", "", "-P", "", "-f", str(key)], check=True, capture_output=True
+        )
         self.host_key = key
         config = self.folder / "proftpd.conf"
         config.write_text(
