@@ -116,8 +116,8 @@ def warnings(session: Session, remote: Remote) -> list[str]:
         )
     if not remote.enabled and remote.disabled_reason == "host_key":
         found.append(
-            f"it showed another host key than the trusted one, so nothing is pushed; compare it with the "
-            f"customer, then conch-pipe remote trust {remote.name}"
+            "it showed another host key than the trusted one, so nothing is pushed; compare it with the customer, then "
+            f"conch-pipe remote trust {remote.name}; or remote enable {remote.name}, if the old key is back"
         )
     elif not remote.enabled:
         found.append(f"it is disabled, and attempts count all the same; conch-pipe remote enable {remote.name}")

@@ -98,28 +98,40 @@ def trust_remote(session: Session, name: str, fingerprint: str | None, keep_old:
 
     wanted = None if fingerprint is None else _fingerprint(fingerprint)
     found = existing(session, name)
-    blob = found.refused_key
-    if blob is None or (wanted is not None and fingerprint_of(blob) != wanted):
-        blob = _look(session, found)
+    blob = _to_trust(session, found, wanted)
     shown = fingerprint_of(blob)
-    if wanted is not None and shown != wanted:
-        raise PipeError(Code.CONFLICT, f"{found.host} shows {shown}, not {wanted}; nothing was changed")
-    known = blob in [pin.blob for pin in found.pins]
+    kept = tuple(pin for pin in found.pins if keep_old or pin.blob == blob)
+    known = blob in [pin.blob for pin in kept]
+    if kept == found.pins and known and not found.any_host_key:
+        raise PipeError(Code.CONFLICT, f"{shown} is trusted already; conch-pipe remote test {name} tells more")
     for pin in found.pins:
-        session.out.say(f"trusted until now  {remote_shown.key(pin.blob)}, {pin.origin} {pin.added_at:%Y-%m-%d}")
-    session.out.say(f"shown instead      {remote_shown.key(blob)}" if not known else "it shows a key that is trusted")
-    what = (
-        "as well" if keep_old or not found.pins else f"instead of the old {'one' if len(found.pins) == 1 else 'ones'}"
-    )
-    asking.confirm(f"Trust {shown} {what}? Compare it with what the customer told you.", wanted is not None, also=shown)
-    kept = found.pins if keep_old else tuple(pin for pin in found.pins if pin.blob == blob)
-    new = () if known else (Pin(blob, datetime.now(UTC), "trusted"),)
+        until = "stays trusted" if pin in kept else "trusted until now"
+        session.out.say(f"{until:<18} {remote_shown.key(pin.blob)}, {pin.origin} {pin.added_at:%Y-%m-%d}")
+    if not known:
+        session.out.say(f"{'shown instead':<18} {remote_shown.key(blob)}")
+    asking.confirm(f"Trust {shown}? Compare it with what the customer told you.", wanted is not None, also=shown)
     if found.any_host_key:
         now(session.catalog.remotes.edit(name, {"any_host_key": False}))
+    new = () if known else (Pin(blob, datetime.now(UTC), "trusted"),)
     changed = now(session.catalog.remotes.set_pins(name, (*kept, *new)))
     session.out.document(remote_shown.document(session, changed))
     session.out.say(f"remote {name} trusts {shown}")
     remote_shown.warn(session, changed)
+
+
+def _to_trust(session: Session, found: Remote, wanted: str | None) -> bytes:
+    """The key that disabled the remote, or the one it shows now; if one is wanted, that one.
+
+    :raises PipeError: CONFLICT, it shows another one than is wanted; FAILED, none could be seen.
+    """
+    from conch_pipe.ssh.keys import fingerprint
+
+    if found.refused_key is not None and wanted in (None, fingerprint(found.refused_key)):
+        return found.refused_key
+    blob = _look(session, found)
+    if wanted not in (None, fingerprint(blob)):
+        raise PipeError(Code.CONFLICT, f"{found.host} shows {fingerprint(blob)}, not {wanted}; nothing was changed")
+    return blob
 
 
 def _agreed(session: Session, found: Remote, blob: bytes, accept: str | None, wanted: str | None) -> bool:

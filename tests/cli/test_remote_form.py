@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from conch_pipe.model import Remote
 from conch_pipe.remotes import form
+from conch_pipe.remotes.addresses import host_mistake
 from conch_pipe.remotes.form import Wrong, read
 
 FILLED = {"organisation": "acme", "name": "acme-eu", "host": "sftp.acme.example", "username": "pipe"}
@@ -90,6 +91,7 @@ def test_what_is_missing_is_named():
 )
 def test_hosts_that_are_taken(typed, kept):
     assert taken("host", typed) == kept
+    assert host_mistake(kept) is None
 
 
 @pytest.mark.parametrize(
@@ -300,5 +302,6 @@ def test_a_host_that_is_taken_is_ascii_short_and_no_ipv6(text):
     except Wrong:
         return
     assert host.isascii()
+    assert host_mistake(host) is None, "what the form takes can be connected to"
     assert 1 <= len(host) <= 100
     assert not set(host) & set(" :/@[]%,;\\\"'$`")

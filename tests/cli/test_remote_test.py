@@ -225,6 +225,24 @@ def test_a_remote_that_took_any_key_takes_one_once_it_is_trusted(acme, server, r
     after = acme.json("remote", "trust", remote, "--fingerprint", shown(server))
 
     assert (after["any_host_key"], after["warnings"]) == (False, [])
+    acme.json("remote", "edit", remote, "--any-host-key", "yes-i-know")
+    assert acme.json("remote", "trust", remote, "--fingerprint", shown(server))["any_host_key"] is False
+    assert pins(acme) == [(shown(server), "trusted")]
+
+
+def test_a_key_that_is_trusted_already_needs_no_trust(acme, server, remote):
+    acme.json("remote", "test", remote, "--accept-host-key")
+
+    assert acme.json("remote", "trust", remote, "--fingerprint", shown(server), status=1)["error"]["code"] == "conflict"
+
+
+def test_of_several_trusted_keys_the_one_that_is_shown_can_be_left_alone(acme, server, remote):
+    other = Path(f"{make_key(server.folder / 'yet_another')}.pub")
+    acme.json("remote", "edit", remote, "--host-key", str(other), "--host-key", f"{server.host_key}.pub")
+
+    acme.json("remote", "trust", remote, "--fingerprint", shown(server))
+
+    assert pins(acme) == [(shown(server), "given")]
 
 
 def test_no_key_is_trusted_when_none_can_be_seen(acme, server, remote):
