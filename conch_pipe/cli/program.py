@@ -31,6 +31,7 @@ def program() -> None:
     conch-pipe check --live                      does everything work, as a partner would see it?
     conch-pipe upload list --state FAILED        what went wrong
     conch-pipe schema check orgShifts FILE.csv   would this file be accepted?
+    conch-pipe remote test acme-eu               does a customer's server take recordings?
 
     Works beside the running service and without it, as any user who may read the state folder.
     """

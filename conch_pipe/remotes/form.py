@@ -25,7 +25,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\Z")
 _NUMBER = re.compile(r"[0-9]{1,9}\Z")
 _LIKE_A_NUMBER = re.compile(r"([0-9]+|0x[0-9a-f]*)\Z")  # resolvers take 127.1 and 0x7f000001 for addresses
-_OURS = re.compile(r"\.(mp4|jpg)\Z|_raw\.[^.]*\Z", re.IGNORECASE)  # the ends of the names of a group's files
+_OURS = re.compile(r"\.(mp4|jpg|part)\Z|_raw\.[^.]*\Z", re.IGNORECASE)  # the ends of the names of a group's files
 _NOWHERE = tuple(ipaddress.IPv4Network(one) for one in ("0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4"))
 _UNSEEN = {"Cc": "control characters", "Cs": "half characters", "Zl": "line separators", "Zp": "line separators"}
 

@@ -264,6 +264,7 @@ def test_markers_that_are_taken(typed):
         "{NAME}.mp4",
         "{NAME}.JPG",
         "{NAME}_filmstrip.jpg",
+        ".{NAME}.mp4.part",
         "x_raw.webm",
     ],
 )
