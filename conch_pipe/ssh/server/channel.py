@@ -49,6 +49,7 @@ class PutChannel(SSHChannel):
         limits = self.conn.transport.limits
         self._backlog = bytearray()
         self._told: set[str] = set()
+        self._deadline = f"subsystem of {self.id}"
         self.conn.transport.after(self._deadline, limits.subsystem_s, partial(self.finished, 1))
 
     def requestReceived(self, requestType: bytes, data: bytes) -> bool:
@@ -202,10 +203,6 @@ class PutChannel(SSHChannel):
             del self._backlog[:size]
         if self._status is not None and not self._backlog and not self.localClosed:
             self.conn.sendEnd(self, self._status)
-
-    @property
-    def _deadline(self) -> str:
-        return f"subsystem of {self.id}"
 
     def _stop_timer(self) -> None:
         self.conn.transport.stop_timer(self._deadline)

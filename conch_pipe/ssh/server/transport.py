@@ -167,7 +167,7 @@ class PutTransport(Transport):
 
     def got_version(self, line: bytes) -> None:
         """The client's first line; then its KEXINIT is waited for, but not long, to be answered with the best of it."""
-        if not line.startswith((b"SSH-2.0-", b"SSH-1.99-")) or not all(32 <= byte < 127 for byte in line):
+        if not line.startswith((b"SSH-2.0-", b"SSH-1.99-")) or printable(line) != line.decode("latin-1"):
             self.factory.refused(self.peer.address, "not an SSH 2 client")
             self.sendDisconnect(DISCONNECT_PROTOCOL_VERSION_NOT_SUPPORTED, b"not an SSH 2 client")
             return

@@ -6,7 +6,6 @@ a payload. Knows messages by number only; what they mean is transport.py's.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import traceback
 from collections.abc import Callable
@@ -200,8 +199,10 @@ class PacketTransport(transport.SSHTransportBase):
         Small ones too: one client's logins by libssh2 are 398 a second with it, 21 without.
         """
         if self._socket is not None and _QUICKACK is not None:
-            with contextlib.suppress(OSError):  # closed meanwhile
+            try:  # contextlib.suppress takes as long as the call
                 self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+            except OSError:  # closed meanwhile
+                return
 
     def take_version(self) -> bool:
         """Whether the peer's version line has come; nothing may come before it, RFC 4253 section 4.2.

@@ -179,16 +179,18 @@ def _give(buffer: memoryview) -> None:
 class Outgoing:
     """Messages in, bytes out."""
 
-    __slots__ = ("_cipher", "packets", "sent", "sequence")
+    __slots__ = ("_cipher", "_room", "packets", "sent", "sequence")
 
     def __init__(self) -> None:
         self.sequence = 0  # of the next packet
         self.sent = self.packets = 0  # bytes and packets since the last change of cipher
         self._cipher: Direction = Clear()
+        self._room = bytes(SLACK)  # behind a packet: for its tag and what the cipher needs to write it
 
     def change(self, cipher: Direction, *, restart: bool) -> None:
         """After our NEWKEYS: see :meth:`Incoming.change`."""
         self._cipher = cipher
+        self._room = bytes(cipher.tag + SLACK)
         self.sent = self.packets = 0
         if restart:
             self.sequence = 0
@@ -204,10 +206,7 @@ class Outgoing:
         if pad < 4:
             pad += cipher.block
         length = size + pad
-        buffer = bytearray(_HEAD.pack(length, pad))
-        buffer += payload
-        buffer += padding(pad)
-        buffer += bytes(cipher.tag + SLACK)
+        buffer = bytearray(b"".join((_HEAD.pack(length, pad), payload, padding(pad), self._room)))
         with memoryview(buffer) as view:
             cipher.seal(view, length, self.sequence)
         del buffer[-SLACK:]

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from twisted.internet import main, tcp
 from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.python.failure import Failure
 
 
 class BufferedProtocol(Protocol):
@@ -56,6 +57,17 @@ class Buffered:
                 return
             data = data[sent:]
         super().write(data)  # type: ignore[misc]
+
+    def loseConnection(self) -> None:
+        """See FileDescriptor; with nothing left to send there is no need to wait until the socket takes something."""
+        this: Any = self
+        waits = this.dataBuffer or this._tempDataBuffer or this.producer is not None
+        if waits or not this.connected or this.disconnecting:
+            super().loseConnection()  # type: ignore[misc]
+        else:
+            this.disconnecting = True
+            this.stopReading()
+            this.reactor.callLater(0, this.connectionLost, Failure(main.CONNECTION_DONE))
 
 
 class Server(Buffered, tcp.Server):
