@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -40,7 +40,7 @@ def accept(connection: Connection, recording: Recording) -> Shown:
         pushes.add(connection, push)
         jobs.add(connection, _job(push, recording, recording.saved_at), recording.saved_at)
     if not environment.remotes:
-        _retain(connection, recording.uid, recording.saved_at)
+        _retain(connection, [recording.uid], recording.saved_at)
     crashpoint("A2")
     return recordings.existing(connection, recording.uid), pushes.of_recording(connection, recording.uid)
 
@@ -71,7 +71,7 @@ def settle(connection: Connection, job: Job, outcome: Outcome, at: datetime) -> 
     result = outcome.push
     if result is None:
         if not outcome.done and outcome.retry_at is None:
-            _end(connection, before, NO_OUTCOME, at)  # a dead job's push would wait for ever
+            _end(connection, [before], NO_OUTCOME, at)  # a dead job's push would wait for ever
         return
     after = replace(result.push, recording=before.recording, remote=before.remote)
     if after.state in pushes.UNFINISHED:
@@ -86,7 +86,7 @@ def settle(connection: Connection, job: Job, outcome: Outcome, at: datetime) -> 
         if result.disable:
             refused = attempt.report.refused_key
             remotes.disable(connection, before.remote, result.disable, refused, attempt.began_at, at)
-    pushes.write(connection, after)
+    pushes.write(connection, [after])
     asked_at = pushes.released_at(connection, before.id)
     if (
         attempt is not None
@@ -97,7 +97,7 @@ def settle(connection: Connection, job: Job, outcome: Outcome, at: datetime) -> 
         # It was asked for while this attempt was under way, which knew nothing of what has changed.
         _release(connection, [after], at)
     if (after.state, after.final_at) != (before.state, before.final_at):
-        _retain_if_final(connection, after.recording, at)
+        _retain(connection, pushes.all_final(connection, [after.recording]), at)
     crashpoint("R7")
 
 
@@ -134,9 +134,8 @@ def release(connection: Connection, remote: str, at: datetime) -> int:
     :raises PipeError: NOT_FOUND.
     """
     remotes.existing(connection, remote)
-    waiting = pushes.of_remote(connection, remote)
-    _release(connection, waiting, at)
-    return len(waiting)
+    jobs.wake_lane(connection, pushes.KIND, remote, at)
+    return pushes.ask_all(connection, remote, at)
 
 
 def edit(
@@ -196,9 +195,8 @@ def remove_remote(connection: Connection, name: str, at: datetime) -> int:
     """
     remotes.existing(connection, name)
     waiting = pushes.of_remote(connection, name)
-    jobs.end_lane(connection, name, REMOVED, at)
-    for one in waiting:
-        _end(connection, one, REMOVED, at)
+    jobs.end_lane(connection, pushes.KIND, name, REMOVED, at)
+    _end(connection, waiting, REMOVED, at)
     environments.forget_remote(connection, name)
     remotes.remove(connection, name)
     return len(waiting)
@@ -238,8 +236,7 @@ def _changed(connection: Connection, name: str, values: Mapping[str, Any], at: d
     return changed
 
 
-def _release(connection: Connection, chosen: Iterable[Push], at: datetime) -> None:
-    chosen = list(chosen)
+def _release(connection: Connection, chosen: Sequence[Push], at: datetime) -> None:
     pushes.ask(connection, [one.id for one in chosen], at)
     alive = jobs.wake(connection, pushes.KIND, [str(one.id) for one in chosen], at)
     for one in chosen:
@@ -247,28 +244,25 @@ def _release(connection: Connection, chosen: Iterable[Push], at: datetime) -> No
             jobs.add(connection, _job(one, recordings.existing(connection, one.recording), at), at)
 
 
-def _end(connection: Connection, one: Push, reason: str, at: datetime) -> None:
-    """Give a push up; one that has ended before keeps its state and its moment."""
-    if one.state in pushes.UNFINISHED:
-        roles = {file.role for file in recordings.existing(connection, one.recording).files}
-        missing = {role: reason for role in roles - one.arrived}
-        one = replace(one, state=PushState.GIVEN_UP, final_at=at, problems={**one.problems, **missing}, manual=False)
-        pushes.write(connection, one)
-        _retain_if_final(connection, one.recording, at)
-    else:
-        pushes.write(connection, replace(one, manual=False))
+def _end(connection: Connection, ended: Sequence[Push], reason: str, at: datetime) -> None:
+    """Give pushes up; those that have ended before keep their states and moments."""
+    unfinished = [one for one in ended if one.state in pushes.UNFINISHED]
+    uids = list({one.recording for one in unfinished})
+    roles = {one.uid: {file.role for file in one.files} for one in recordings.several(connection, uids)}
+    changed = [replace(one, manual=False) for one in ended if one.state not in pushes.UNFINISHED]
+    for one in unfinished:
+        missing = {role: reason for role in roles[one.recording] - one.arrived}
+        problems = {**one.problems, **missing}
+        changed.append(replace(one, state=PushState.GIVEN_UP, final_at=at, problems=problems, manual=False))
+    pushes.write(connection, changed)
+    _retain(connection, pushes.all_final(connection, uids), at)
 
 
-def _retain_if_final(connection: Connection, uid: UUID, at: datetime) -> None:
-    if not any(one.state in pushes.UNFINISHED for one in pushes.of_recording(connection, uid)):
-        _retain(connection, uid, at)
-
-
-def _retain(connection: Connection, uid: UUID, at: datetime) -> None:
-    """What becomes of its files is decided now, for the first time or anew."""
-    if str(uid) not in jobs.wake(connection, RETENTION, [str(uid)], at):
-        recording = recordings.existing(connection, uid)
-        jobs.add(connection, Job(RETENTION, str(uid), at, payload=_told(recording)), at)
+def _retain(connection: Connection, uids: Sequence[UUID], at: datetime) -> None:
+    """What becomes of the files of recordings is decided now, for the first time or anew."""
+    alive = jobs.wake(connection, RETENTION, [str(uid) for uid in uids], at)
+    for recording in recordings.several(connection, [uid for uid in uids if str(uid) not in alive]):
+        jobs.add(connection, Job(RETENTION, str(recording.uid), at, payload=_told(recording)), at)
 
 
 def _job(one: Push, recording: Recording, due_at: datetime) -> Job:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from conch_pipe.catalog import delivery, jobs, pushes, uploads
+from conch_pipe.catalog import claims, delivery, jobs, pushes, uploads
 from conch_pipe.crashpoints import crashpoint
 from conch_pipe.model import Job, Outcome, State, Upload, ingest_job
 
@@ -42,7 +42,7 @@ def claim(
     room: int | None = None,
 ) -> list[Job]:
     """See :class:`conch_pipe.interfaces.IJobs`."""
-    claimed = jobs.claim(connection, kinds, limit, lease_s, at, lanes, room)
+    claimed = claims.claim(connection, kinds, limit, lease_s, at, lanes, room)
     uploads.start(connection, [UUID(job.subject) for job in claimed if job.kind == KIND])
     return claimed
 

@@ -1,4 +1,4 @@
-"""Queries about the durable queue: due, leased, settled.
+"""Queries about the durable queue: added, settled, woken. Which due jobs are leased is in claims.py.
 
 A lease saves work, nothing more: two runners may believe in one job, and then the fence lets only the later one
 settle. That rows are loaded once rests on the warehouse's ledger.
@@ -6,14 +6,14 @@ settle. That rows are loaded once rests on the warehouse's ledger.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from conch_pipe.catalog.prepared import Prepared
-from conch_pipe.catalog.tables import IN_A_LANE, jobs
+from conch_pipe.catalog.tables import jobs
 from conch_pipe.model import Job, Outcome
 
 _AT_ONCE = 500  # subjects in one statement
@@ -50,73 +50,6 @@ def add(connection: Connection, job: Job, at: datetime) -> None:
             "reason": "",
         },
     )
-
-
-def claim(
-    connection: Connection,
-    kinds: Iterable[str],
-    limit: int,
-    lease_s: float,
-    at: datetime,
-    lanes: Mapping[str, int] | None = None,
-    room: int | None = None,
-) -> list[Job]:
-    """Lease due jobs, oldest first; a job whose lease ran out is due.
-
-    :param lanes: how many of these lanes, at most.
-    :param room: how many of any other lane; None: as many as there are.
-    """
-    due = (
-        jobs.c.ended_at.is_(None),
-        jobs.c.due_at <= at,
-        jobs.c.kind.in_(list(kinds)),
-        or_(jobs.c.lease_until.is_(None), jobs.c.lease_until <= at),
-    )
-    oldest = (
-        select(jobs.c.id)
-        .where(*due)
-        .order_by(jobs.c.due_at, jobs.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)  # nothing on SQLite, where BEGIN IMMEDIATE lets one process in
-    )
-    if lanes or room is not None:
-        oldest = oldest.where(jobs.c.id.in_(_within(due, lanes or {}, room)))
-    rows = connection.execute(
-        update(jobs)
-        .where(jobs.c.id.in_(oldest.scalar_subquery()))
-        .values(claims=jobs.c.claims + 1, fence=jobs.c.fence + 1, lease_until=at + timedelta(seconds=lease_s))
-        .returning(
-            jobs.c.kind,
-            jobs.c.subject,
-            jobs.c.due_at,
-            jobs.c.id,
-            jobs.c.payload,
-            jobs.c.claims,
-            jobs.c.failures,
-            jobs.c.fence,
-            jobs.c.lane,
-        )
-    ).all()
-    return sorted((Job(*row) for row in rows), key=lambda job: (job.due_at, job.id))
-
-
-def _within(due: Sequence[ColumnElement[bool]], lanes: Mapping[str, int], room: int | None) -> Select[tuple[int]]:
-    """Ids of the due jobs that find room in their lanes, each lane's oldest.
-
-    A query of its own, because PostgreSQL locks no rows of one with a window function.
-    """
-    place = func.row_number().over(partition_by=jobs.c.lane, order_by=(jobs.c.due_at, jobs.c.id)).label("place")
-    full = [lane for lane, number in lanes.items() if number <= 0]
-    ranked = select(jobs.c.id, jobs.c.lane, place).where(*due, jobs.c.lane.not_in(full)).subquery()
-    fits = [ranked.c.lane == ""]
-    # Lanes with the same number together: there are few numbers, and the statement stays short.
-    for number in set(lanes.values()) - {0}:
-        fits.append(
-            and_(ranked.c.lane.in_([lane for lane in lanes if lanes[lane] == number]), ranked.c.place <= number)
-        )
-    others = ranked.c.lane.not_in(list(lanes))
-    fits.append(others if room is None else and_(others, ranked.c.place <= room))
-    return select(ranked.c.id).where(or_(*fits))
 
 
 def renew(connection: Connection, job: Job, lease_s: float, at: datetime) -> bool:
@@ -173,15 +106,15 @@ def wake(connection: Connection, kind: str, subjects: Sequence[str], at: datetim
     return alive
 
 
-def alive_in(connection: Connection, kind: str, lane: str) -> list[str]:
-    """Subjects of the jobs of a lane that have not ended."""
-    query = select(jobs.c.subject).where(*_alive(kind), *_of_lane(lane)).order_by(jobs.c.due_at, jobs.c.id)
-    return list(connection.execute(query).scalars())
+def wake_lane(connection: Connection, kind: str, lane: str, at: datetime) -> None:
+    """The same for all jobs of a lane."""
+    later = (*_alive(kind), jobs.c.lane == lane, jobs.c.due_at > at)
+    connection.execute(update(jobs).where(*later).values(due_at=at))
 
 
-def end_lane(connection: Connection, lane: str, reason: str, at: datetime) -> None:
+def end_lane(connection: Connection, kind: str, lane: str, reason: str, at: datetime) -> None:
     """All jobs of a lane are dead; who works on one may not settle it any more."""
-    held = update(jobs).where(jobs.c.ended_at.is_(None), *_of_lane(lane))
+    held = update(jobs).where(*_alive(kind), jobs.c.lane == lane)
     connection.execute(
         held.values(ended_at=at, outcome="dead", reason=reason, lease_until=None, fence=jobs.c.fence + 1)
     )
@@ -216,10 +149,6 @@ def _ours(job: Job) -> tuple:
 
 def _alive(kind: str) -> tuple[ColumnElement[bool], ...]:
     return jobs.c.kind == kind, jobs.c.ended_at.is_(None)
-
-
-def _of_lane(lane: str) -> tuple[ColumnElement[bool], ...]:
-    return jobs.c.lane == lane, IN_A_LANE  # said again as the index says it, which is then used
 
 
 def _portions(subjects: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, or_, select, update
 
 from conch_pipe.catalog import jobs
 from conch_pipe.catalog.tables import push_attempts, pushes, recordings
@@ -18,6 +18,8 @@ KIND = "push"  # of its jobs, whose subject is the push's id
 UNFINISHED = (PushState.WAITING, PushState.PARTIAL)
 _UNFINISHED = [state.value for state in UNFINISHED]
 _AT_ONCE = 500  # ids in one statement
+_CHANGING = ("state", "attempts", "ended_at", "manual", "arrived", "problems", "final_at")
+_WRITE = update(pushes).where(pushes.c.id == bindparam("push_id")).values({name: bindparam(name) for name in _CHANGING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +55,31 @@ def of_recording(connection: Connection, uid: UUID) -> tuple[Push, ...]:
 def of_recordings(connection: Connection, uids: Sequence[UUID]) -> dict[UUID, tuple[Push, ...]]:
     """Recording → its pushes, by remote; one without pushes is missing."""
     found: dict[UUID, tuple[Push, ...]] = {}
-    for start in range(0, len(uids), _AT_ONCE):
-        query = select(pushes).where(pushes.c.recording.in_(uids[start : start + _AT_ONCE])).order_by(pushes.c.remote)
+    for some in _portions(uids):
+        query = select(pushes).where(pushes.c.recording.in_(some)).order_by(pushes.c.remote)
         for push in _whole(connection, connection.execute(query).all()):
             found[push.recording] = (*found.get(push.recording, ()), push)
     return found
 
 
 def of_remote(connection: Connection, remote: str) -> tuple[Push, ...]:
-    """All pushes to a remote of that name that may be tried again: unfinished, or with an attempt to come."""
-    due = jobs.alive_in(connection, KIND, remote)
-    unfinished = select(pushes).where(pushes.c.remote == remote, pushes.c.state.in_(_UNFINISHED))
-    found = {push.id: push for push in _whole(connection, connection.execute(unfinished).all())}
-    asked_for = (get(connection, UUID(subject)) for subject in due if UUID(subject) not in found)
-    return (*found.values(), *(push for push in asked_for if push is not None))
+    """All pushes to a remote of that name that will be tried: unfinished, or asked for."""
+    return _whole(connection, connection.execute(select(pushes).where(*_to_be_tried(remote))).all())
+
+
+def ask_all(connection: Connection, remote: str, at: datetime) -> int:
+    """The same for all pushes to a remote that will be tried. :returns: how many."""
+    change = update(pushes).where(*_to_be_tried(remote)).values(manual=True, released_at=at)
+    return connection.execute(change).rowcount
+
+
+def all_final(connection: Connection, uids: Sequence[UUID]) -> list[UUID]:
+    """Those of these recordings that have no unfinished push."""
+    unfinished: set[UUID] = set()
+    for some in _portions(uids):
+        query = select(pushes.c.recording).where(pushes.c.recording.in_(some), pushes.c.state.in_(_UNFINISHED))
+        unfinished |= set(connection.execute(query).scalars())
+    return [uid for uid in uids if uid not in unfinished]
 
 
 def unfinished(connection: Connection, organisation: str, environment: str) -> int:
@@ -92,9 +105,11 @@ def counts(connection: Connection, organisation: str | None = None) -> dict[Push
     return {state: found.get(state, 0) for state in PushState}
 
 
-def write(connection: Connection, push: Push) -> None:
-    """Set what an attempt changes; ``due_at`` is its job's."""
-    connection.execute(update(pushes).where(pushes.c.id == push.id).values(_columns(push)))
+def write(connection: Connection, changed: Iterable[Push]) -> None:
+    """Set what attempts change; ``due_at`` is their jobs'."""
+    values = [{"push_id": push.id, **_columns(push)} for push in changed]
+    if values:
+        connection.execute(_WRITE, values)
 
 
 def released_at(connection: Connection, push_id: UUID) -> datetime | None:
@@ -104,10 +119,8 @@ def released_at(connection: Connection, push_id: UUID) -> datetime | None:
 
 def ask(connection: Connection, push_ids: Iterable[UUID], at: datetime) -> None:
     """The next attempt of each is a manual one."""
-    ids = list(push_ids)
-    for start in range(0, len(ids), _AT_ONCE):
-        chosen = pushes.c.id.in_(ids[start : start + _AT_ONCE])
-        connection.execute(update(pushes).where(chosen).values(manual=True, released_at=at))
+    for some in _portions(list(push_ids)):
+        connection.execute(update(pushes).where(pushes.c.id.in_(some)).values(manual=True, released_at=at))
 
 
 def log(connection: Connection, attempt: Attempt, push: Push) -> None:
@@ -158,6 +171,14 @@ def attempts(connection: Connection, wanted: AttemptFilter) -> tuple[Attempt, ..
     if wanted.since is not None:
         query = query.where(push_attempts.c.began_at >= wanted.since)
     return tuple(_attempt(row) for row in connection.execute(query))
+
+
+def _to_be_tried(remote: str) -> tuple[ColumnElement[bool], ...]:
+    return pushes.c.remote == remote, or_(pushes.c.state.in_(_UNFINISHED), pushes.c.manual)
+
+
+def _portions(ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
+    return (ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE))
 
 
 def _columns(push: Push) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -63,6 +63,15 @@ def add(connection: Connection, recording: Recording) -> None:
 def get(connection: Connection, uid: UUID) -> Recording | None:
     """One recording by our id."""
     return _one(connection, recordings.c.uid == uid)
+
+
+def several(connection: Connection, uids: Sequence[UUID]) -> tuple[Recording, ...]:
+    """Recordings by our ids, in any order; those that are gone are missing."""
+    rows: list[Row] = []
+    for start in range(0, len(uids), _AT_ONCE):
+        query = select(recordings).where(recordings.c.uid.in_(uids[start : start + _AT_ONCE]))
+        rows += connection.execute(query).all()
+    return _whole(connection, rows)
 
 
 def existing(connection: Connection, uid: UUID) -> Recording:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete
 from sqlalchemy.dialects import postgresql
 
-from conch_pipe.catalog import DirectDatabase, jobs
+from conch_pipe.catalog import DirectDatabase, claims, jobs
 from conch_pipe.catalog.tables import jobs as table
 from conch_pipe.model import Job, Outcome
 from tests.catalog.conftest import Bench, Pump
@@ -154,22 +154,36 @@ def test_claims_are_those_of_the_plain_model(bench_of_all, script):
             plain.due_s = plain.due_s if retry_s is None else now_s + retry_s
 
 
-def test_postgresql_can_lock_what_it_claims_and_skip_what_others_hold():
-    """It refuses FOR UPDATE beside a window function; one in a subquery of the condition is no matter."""
-    statements = []
+def test_a_backlog_of_one_lane_or_kind_costs_the_others_nothing(in_memory):
+    """Counted in steps of SQLite's machine, which are the same on every computer."""
 
-    class Spy:
-        def execute(self, statement):
-            statements.append(str(statement.compile(dialect=postgresql.dialect())))
-            return self
+    def steps(**asked) -> int:
+        made = 0
 
-        def all(self):
-            return []
+        def step():
+            nonlocal made
+            made += 1
 
-    jobs.claim(Spy(), ["send"], 5, 60, datetime(2026, 11, 21, tzinfo=UTC), {"a": 1}, 3)
+        def claim(connection):
+            driver = connection.connection.driver_connection
+            driver.set_progress_handler(step, 1)
+            assert claims.claim(connection, limit=4, lease_s=60, at=in_memory.now(), **asked) == []
+            driver.set_progress_handler(None, 0)
 
-    [text] = statements
-    before, _, after = text.partition("row_number()")
-    assert "FOR UPDATE SKIP LOCKED" in after and "FOR UPDATE" not in before
-    inner = after[: after.index("FOR UPDATE")]
-    assert inner.count("(") < inner.count(")")  # the window function's query is closed before the lock
+        in_memory.result(in_memory.database.write(claim))
+        return made
+
+    add(in_memory, "a")
+    few = steps(kinds=["other"]), steps(kinds=["send"], lanes={"a": 0})
+    for _ in range(500):
+        add(in_memory, "a")
+
+    assert (steps(kinds=["other"]), steps(kinds=["send"], lanes={"a": 0})) == few
+
+
+def test_postgresql_can_skip_what_other_processes_have_locked():
+    """It takes no FOR UPDATE beside a window function, DISTINCT or GROUP BY."""
+    text = str(claims.OLDEST.compile(dialect=postgresql.dialect()))
+
+    assert text.endswith("FOR UPDATE SKIP LOCKED")
+    assert not [word for word in ("OVER", "DISTINCT", "GROUP BY") if word in text]

@@ -15,12 +15,13 @@ down_revision = "0002"
 def upgrade() -> None:
     """Create the tables; jobs of before are in no lane."""
     op.add_column("jobs", sa.Column("lane", sa.String(length=63), server_default="", nullable=False))
+    op.drop_index("ix_jobs_alive", "jobs")
     op.create_index(
-        "ix_jobs_lane",
+        "ix_jobs_alive",
         "jobs",
-        ["lane", "due_at"],
-        sqlite_where=sa.text("ended_at IS NULL AND lane != ''"),
-        postgresql_where=sa.text("ended_at IS NULL AND lane != ''"),
+        ["kind", "lane", "due_at", "id"],
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
     )
     op.create_table(
         "recordings",
