@@ -34,15 +34,16 @@ def accept(connection: Connection, recording: Recording) -> Shown:
             )
         return recorded, pushes.of_recording(connection, recorded.uid)
     environment = environments.existing(connection, recording.organisation, recording.environment)
+    at = recording.saved_at
     recordings.add(connection, recording)
-    for remote in environment.remotes:
-        push = Push(new_id(recording.saved_at), recording.uid, remote)
-        pushes.add(connection, push)
-        jobs.add(connection, _job(push, recording, recording.saved_at), recording.saved_at)
-    if not environment.remotes:
-        _retain(connection, [recording.uid], recording.saved_at)
+    added = tuple(Push(new_id(at), recording.uid, remote, due_at=at) for remote in environment.remotes)
+    pushes.add(connection, added)
+    for one in added:
+        jobs.add(connection, _job(one, recording, at), at)
+    if not added:
+        _retain(connection, [recording.uid], at)
     crashpoint("A2")
-    return recordings.existing(connection, recording.uid), pushes.of_recording(connection, recording.uid)
+    return recording, added
 
 
 def push(connection: Connection, push_id: UUID) -> tuple[Push, Recording] | None:

@@ -34,11 +34,11 @@ class AttemptFilter:
     limit: int = 100  # the newest so many
 
 
-def add(connection: Connection, push: Push) -> None:
-    """Store a new push."""
-    connection.execute(
-        insert(pushes).values(id=push.id, recording=push.recording, remote=push.remote, **_columns(push))
-    )
+def add(connection: Connection, new: Iterable[Push]) -> None:
+    """Store new pushes."""
+    values = [{"id": push.id, "recording": push.recording, "remote": push.remote, **_columns(push)} for push in new]
+    if values:
+        connection.execute(insert(pushes), values)
 
 
 def get(connection: Connection, push_id: UUID) -> Push | None:
