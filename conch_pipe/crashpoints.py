@@ -41,7 +41,7 @@ PUSH_LABELS = {
     "R1": "the job of a push is leased",
     "R2": "the attempt begins, nothing is connected",
     "R3": "connected and logged in",
-    "R4": "the main file is open on the remote, a part of it is sent",
+    "R4": "half of the main file, or more, is on the remote, as progress tells",
     "R5": "the main file is closed on the remote",
     "R6": "all files are sent, nothing is recorded",
     "R7": "the attempt is recorded, COMMIT not yet sent",

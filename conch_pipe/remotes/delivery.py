@@ -139,8 +139,11 @@ class Delivery:
         def opened(upload: Upload) -> None:
             nonlocal watch
             self._stage = Stage.WRITE
-            watch = _Watch(self._clock, upload, lambda size: self._progress(local.file.role, size))
-            if main:
+            watch = _Watch(self._clock, upload, moved)
+
+        def moved(size: int) -> None:
+            self._progress(local.file.role, size)
+            if main and size * 2 >= local.file.bytes:
                 crashpoint("R4")
 
         try:

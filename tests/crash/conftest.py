@@ -1,8 +1,9 @@
-"""An installation to copy, and one to use."""
+"""An installation to copy, one to use, and several that are killed at the same time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -31,3 +32,14 @@ def install(template, tmp_path) -> Iterator[Callable[..., Installation]]:
     yield make
     for installation in made:
         installation.kill()
+
+
+def two_at_a_time(request, parameter: str, run: Callable[[str], None]) -> Iterator[dict[str, Future[None]]]:
+    """For a fixture of a module: all its collected scenarios run from the first test on; the tests wait for theirs.
+
+    :param parameter: of the tests, which names a scenario.
+    """
+    collected = [getattr(getattr(item, "callspec", None), "params", {}) for item in request.session.items]
+    with ThreadPoolExecutor(2) as pool:
+        yield {one[parameter]: pool.submit(run, one[parameter]) for one in collected if parameter in one}
+        pool.shutdown(cancel_futures=True)

@@ -10,10 +10,8 @@ import os
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,11 +22,10 @@ import duckdb
 import paramiko
 
 from conch_pipe.cli.service import running
-from tests.live.service import BIN, Service
+from tests.live.service import BIN, WAIT_S, Service, wait_for
 
 DOSE = int(os.environ.get("PIPE_DOSE", "1"))
 SCHEMA = "orgShifts"
-WAIT_S = 60  # for anything that must happen; the machine may be loaded
 LOST = (OSError, EOFError, paramiko.SSHException)
 # One worker is enough for small files, and a lease that ends soon: after several kills in a row a restart waits for it.
 QUICK = {"service.drain_s": 0, "workers.count": 1, "runner.lease_s": 5, "runner.poll_s": 0.2, "disk.free_bytes": 0,
@@ -39,15 +36,6 @@ def shifts(mark: str, rows: int = 3) -> bytes:
     """A good CSV of so many rows that no other mark has."""
     lines = [f"{mark}-{row},S1,E1,2026-01-15T06:00:00Z,2026-01-15T14:00:00Z\n" for row in range(rows)]
     return ("shift_id,store_id,employee_id,starts_at,ends_at\n" + "".join(lines)).encode()
-
-
-def wait_for(condition: Callable[[], Any], what: str, within_s: float = WAIT_S) -> Any:
-    """The first true value. :raises AssertionError: not in time."""
-    deadline = time.monotonic() + within_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what}: not within {within_s} s"
-        time.sleep(0.05)
-    return found
 
 
 @dataclass
@@ -79,6 +67,7 @@ class Installation(Service):
         shutil.copytree(template.folder / "state", self.state)
         self.config = self.state / template.config.name
         self.fingerprint, self.login, self.secrets = template.fingerprint, template.login, set(template.secrets)
+        self.private = set(template.private)
         self.clients = Ledger()
 
     # The process
@@ -185,13 +174,6 @@ class Installation(Service):
             self.process.wait(WAIT_S)
 
     # The state folder
-
-    def ask(self, sql: str) -> list[tuple[Any, ...]]:
-        """Rows of the catalog, while the service lives or after it was stopped."""
-        with sqlite3.connect(f"file:{self.state}/catalog.sqlite?mode=ro", uri=True, timeout=WAIT_S) as connection:
-            found = connection.execute(sql).fetchall()
-        connection.close()
-        return found
 
     def records(self) -> list[Record]:
         """Every upload, oldest first."""

@@ -10,13 +10,14 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from datetime import UTC, datetime
 
 import pytest
 
 from conch_pipe.crashpoints import LABELS
 from conch_pipe.model import new_id
+from tests.crash.conftest import two_at_a_time
 from tests.crash.installation import DOSE, LOST, Installation, shifts, wait_for
 
 pytestmark = pytest.mark.crash
@@ -107,24 +108,17 @@ SCENARIOS = {
 @pytest.fixture(scope="module")
 def outcomes(request, template, tmp_path_factory) -> Iterator[dict[str, Future[None]]]:
     """All collected scenarios, two at a time; the tests below only wait for them."""
-    wanted = [item.callspec.params["crash"] for item in request.session.items if "crash" in _parameters(item)]
-    folders = {crash: tmp_path_factory.mktemp(crash.replace(":", "-").replace(" ", "-")) for crash in wanted}
 
     def run(crash: str) -> None:
         scenario, *arguments = SCENARIOS[crash]
-        installation = Installation(folders[crash], template, {} if arguments[-1] else ON_DISK)
+        folder = tmp_path_factory.mktemp(crash.replace(":", "-").replace(" ", "-"))
+        installation = Installation(folder, template, {} if arguments[-1] else ON_DISK)
         try:
             scenario(*arguments, installation)
         finally:
             installation.kill()
 
-    with ThreadPoolExecutor(2) as pool:
-        yield {crash: pool.submit(run, crash) for crash in wanted}
-        pool.shutdown(cancel_futures=True)
-
-
-def _parameters(item: pytest.Item) -> dict[str, object]:
-    return getattr(getattr(item, "callspec", None), "params", {})
+    yield from two_at_a_time(request, "crash", run)
 
 
 def test_every_label_is_killed_at():

@@ -5,10 +5,12 @@ The plain ones: sftp_servers.py and library_servers.py.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.live.sftp_servers import PASSWORD, USER, AsyncsshServer, PeerServer, Sshd, make_key, program
 
@@ -30,6 +32,75 @@ async def main():
     await asyncio.Event().wait()
 asyncio.run(main())
 """
+
+
+_WATCHED = """
+import asyncio, json, os, sys, asyncssh
+folder, user, password, key, port, told, gates = sys.argv[1:]
+def tell(**what):
+    with open(told, "a") as log:
+        log.write(json.dumps(what) + "\\n")
+class Login(asyncssh.SSHServer):
+    def connection_made(self, connection): tell(what="connection")
+    def begin_auth(self, username): tell(what="user", name=username); return True
+    def password_auth_supported(self): return True
+    def kbdint_auth_supported(self): return False
+    def validate_password(self, *given):
+        right = given == (user, password)
+        tell(what="password", right=right)
+        return right
+class Files(asyncssh.SFTPServer):
+    def __init__(self, channel): super().__init__(channel, chroot=folder)
+    def open(self, path, pflags, attrs):
+        if pflags & asyncssh.FXF_WRITE: tell(what="open", path=path.decode())
+        return super().open(path, pflags, attrs)
+    async def write(self, file, offset, data):
+        gate = os.path.join(gates, os.path.basename(os.fsdecode(file.name)))
+        while os.path.exists(gate) and offset >= int(open(gate).read() or 0): await asyncio.sleep(0.05)
+        return super().write(file, offset, data)
+async def main():
+    acceptor = await asyncssh.create_server(
+        Login, "127.0.0.1", int(port), server_host_keys=[key], sftp_factory=Files)
+    print(acceptor.get_port(), flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+class WatchedServer(AsyncsshServer):
+    """asyncssh's, which writes down what is asked of it, and can be told to stop in the middle of a file."""
+
+    name = "watched"
+    password = "of-the-customer-4f1c9b"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.gates = folder / "gates"
+        self.gates.mkdir()
+        self.log = folder / "log"
+        self.log.touch()
+
+    def start(self) -> PeerServer:
+        """On the same port as before, if it was started before."""
+        told = [str(self.files), self.user, str(self.password), str(self.host_key), str(self.port), str(self.log)]
+        command = [sys.executable, "-c", _WATCHED, *told, str(self.gates)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline())
+        return self
+
+    def stop_at(self, name: str, size: int) -> Path:
+        """A file of this name gets no further than about there until what is returned is deleted."""
+        (self.gates / name).write_text(str(size))
+        return self.gates / name
+
+    def asked(self, what: str) -> list[dict[str, Any]]:
+        """What was written down: ``connection``, ``user``, ``password``, ``open`` (of a file to write)."""
+        return [one for one in map(json.loads, self.log.read_text().splitlines()) if one["what"] == what]
+
+    def opened(self, path: str) -> int:
+        """How often a file was opened to be written."""
+        return sum(one["path"].lstrip("/") == path for one in self.asked("open"))
 
 
 class KeyboardServer(AsyncsshServer):

@@ -1,7 +1,7 @@
 """The real service as a child process, and the questions the tests ask of it through its own command.
 
 Everything the service and the command print is kept; ``stop()`` looks through it, and through the state folder,
-for the client secrets that were given out.
+for the client secrets that were given out, and for what opens remotes.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from tests.live.clients.base import Target
 
@@ -26,6 +29,16 @@ READY_S = 30
 VERDICT_S = 60
 STOP_S = 60
 TERMINAL = {"COMPLETED", "FAILED"}
+WAIT_S = 60  # for anything that must happen; the machine may be loaded
+
+
+def wait_for(condition: Callable[[], Any], what: str, within_s: float = WAIT_S) -> Any:
+    """The first true value. :raises AssertionError: not in time."""
+    deadline = time.monotonic() + within_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what}: not within {within_s} s"
+        time.sleep(0.05)
+    return found
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,7 @@ class Service:
         self.settings = {"ssh.interface": "127.0.0.1", "ssh.port": 0, **(settings or {})}
         self.said: list[str] = []
         self.secrets: set[str] = set()
+        self.private: set[bytes] = set()  # numbers of private keys
         self.process: subprocess.Popen | None = None
         self.told_to_stop = False
         self.port = 0
@@ -109,7 +123,7 @@ class Service:
         # twistd ends a clean stop by giving itself the signal that asked for it (app._exitWithSignal).
         assert status == -signal.SIGTERM, f"exit status {status}:\n{self.log_text()}"
         assert "Traceback" not in self.log_text(), self.log_text()
-        assert not (leaks := self.leaks()), f"client secrets were found in {leaks}"
+        assert not (leaks := self.leaks()), f"secrets were found in {leaks}"
 
     def kill(self) -> None:
         """End it at once, whatever it does."""
@@ -118,11 +132,30 @@ class Service:
             self.process.wait()
 
     def leaks(self) -> list[str]:
-        """Where a client secret can be read: the log, what the command said, any file of the state."""
-        secrets = [secret.encode() for secret in self.secrets]
+        """Where a secret can be read: the log, what the command said, any file of the state."""
+        secrets = [secret.encode() for secret in self.secrets] + list(self.private)
         files = [path for path in (self.folder / "state").rglob("*") if path.is_file()]
         found = [str(path) for path in (self.log, *files) if any(secret in path.read_bytes() for secret in secrets)]
         return found + [said for said in self.said if any(secret in said for secret in self.secrets)]
+
+    def hides(self, password: str | None = None, key: Path | None = None) -> None:
+        """From now on these are looked for too.
+
+        :param password: of a remote.
+        :param key: a private key in OpenSSH's form, Ed25519, without a passphrase.
+        """
+        if password is not None:
+            self.secrets.add(password)
+        if key is not None:
+            # The first line is the same in every key, the second has the public half; the last may be a few characters.
+            self.secrets.update(key.read_text().splitlines()[3:-2])
+            self.private.add(load_ssh_private_key(key.read_bytes(), None).private_bytes_raw())  # type: ignore[union-attr]
+
+    def ask(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows of the catalog, while the service lives or after it was stopped."""
+        place = f"file:{self.folder}/state/catalog.sqlite?mode=ro"
+        with contextlib.closing(sqlite3.connect(place, uri=True, timeout=WAIT_S)) as connection:
+            return connection.execute(sql).fetchall()
 
     def log_text(self) -> str:
         """The service's log so far."""
