@@ -230,7 +230,7 @@ class Month:
         while not self.wrong and (now := self.clock.seconds()) < end:
             due = self.catalog.next_due()
             # A job that is due and stays where it is waits for room.
-            look = due if due is None or due > now else now + 1
+            look = due if due is None or due > now else now + 30
             soonest = min(moment for moment in (end, self.clock.next(), look) if moment is not None)
             self.clock.to(soonest)
             if due is not None and due <= soonest:
@@ -244,7 +244,7 @@ class Month:
         assert recording.uid not in self.deleted
         assert self.pusher.now[remote.name] <= self.catalog.most_of(remote.name), "the cap is passed"
         assert sum(self.pusher.now.values()) <= self.connections
-        seconds = 0.0 if self.calm else self.random.choice((0.1, 2.0, 2.0, 10.0, 30.0, 30.0, 4000.0))
+        seconds = 0.0 if self.calm else self.random.choice((0.1, 2.0, 2.0, 10.0, 30.0, 30.0, 600.0))
         dice = self.random.random()
         if dice < 0.15:
             return seconds, None

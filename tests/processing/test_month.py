@@ -50,8 +50,9 @@ def test_thirteen_attempts_at_their_seconds_and_28_days_across_a_change_of_the_c
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("kind", ["plain", "real"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("kind", "seed"), [("plain", 0), ("plain", 1)] + [("real", seed) for seed in range(min(3, DOSE))]
+)
 def test_whatever_happens_no_attempt_is_lost_counted_twice_or_early_and_no_cap_is_passed(
     kind, seed, tmp_path, logged_errors
 ):
@@ -60,7 +61,7 @@ def test_whatever_happens_no_attempt_is_lost_counted_twice_or_early_and_no_cap_i
     month = Month(catalog(kind, clock, tmp_path), clock, seed, calm=False, connections=8)
     for name, most in zip(REMOTES, (1, 3, 25), strict=True):
         month.catalog.add_remote(name, most)
-    month.submit(COUNT // 2 if kind == "plain" else max(10, COUNT // 8), REMOTES, spread_s=HOUR)
+    month.submit(COUNT // 2 if kind == "plain" else max(6, COUNT // 8), REMOTES, spread_s=HOUR)
 
     for _ in range(40):
         month.run(month.random.uniform(0, 4 * HOUR))
