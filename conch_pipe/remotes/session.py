@@ -61,6 +61,8 @@ class Surroundings:
         try:
             password = None if secrets.password is None else secrets.password.encode()
             return Credentials(remote.username.encode(), password, key)
+        except UnicodeEncodeError:  # its text has a character of the secret
+            raise PipeError(Code.INVALID, "the user name or the password cannot be written in UTF-8") from None
         except ValueError as error:
             raise PipeError(Code.INVALID, str(error)) from None
 

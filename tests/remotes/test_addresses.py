@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pytest_twisted import ensureDeferred
 from twisted.internet.address import IPv4Address as Place
 from twisted.internet.address import IPv6Address
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError, TCPTimedOutError, UserError
 from twisted.internet.protocol import Factory, Protocol
 
@@ -308,6 +309,37 @@ async def test_a_source_address_that_is_not_ours_is_told():
 
     with pytest.raises(Unreachable, match=r"203\.0\.113\.1"):
         await there.connect(Factory.forProtocol(Protocol))
+
+
+@ensureDeferred
+async def test_a_connection_comes_from_the_source_address():
+    from twisted.internet import reactor
+
+    peers: Deferred[str] = Deferred()
+
+    class Looks(Protocol):
+        def connectionMade(self) -> None:
+            peers.callback(self.transport.getPeer().host)
+            self.transport.loseConnection()
+
+    factory = Factory.forProtocol(Looks)
+    factory.noisy = False
+    port = reactor.listenTCP(0, factory, interface="127.0.0.1")  # type: ignore[attr-defined]
+    gone: Deferred[None] = Deferred()
+
+    class Waits(Protocol):
+        def connectionLost(self, reason: object = None) -> None:
+            gone.callback(None)
+
+    waits = Factory.forProtocol(Waits)
+    waits.noisy = False
+    allowed = [IPv4Network("127.0.0.0/8")]
+    there = RemoteEndpoint(PushingReactor(reactor), "127.0.0.1", port.getHost().port, allowed, "127.0.0.2")
+    await there.connect(waits)
+
+    assert await peers == "127.0.0.2"
+    await gone
+    await port.stopListening()
 
 
 def test_user_timeouts_are_failures_to_connect(net):

@@ -472,6 +472,7 @@ def test_a_bare_failure_with_room_left_stays_one(tmp_path, lies):
         PipeError(Code.FAILED, "the secrets cannot be unsealed"),
         RemoteSecrets(),
         RemoteSecrets(private_key=b"no key at all"),
+        RemoteSecrets("kanarek\udcff"),
     ],
 )
 def test_without_usable_secrets_nobody_is_called(tmp_path, secrets):
@@ -480,6 +481,7 @@ def test_without_usable_secrets_nobody_is_called(tmp_path, secrets):
     report = world.push()
 
     assert (report.status, report.reason) == (Status.SFTP_LOGIN_FAILED, "credentials")
+    assert "udcff" not in report.detail
     assert world.net.connected == []
 
 

@@ -74,6 +74,7 @@ def test_nothing_but_the_key_exchange_goes_to_a_server_with_another_key(tmp_path
 
     report = pushing.value
     assert (report.status, report.reason) == (Status.HOST_KEY_MISMATCH, "host_key")
+    assert ("no host key is pinned" in report.detail) == (not pins)
     assert report.refused_key == blob(host_key())
     assert report.host_key == fingerprint(blob(host_key()))
     assert plain(link.heard) == [20, 30, 1], "KEXINIT, the key exchange, DISCONNECT: no NEWKEYS, and no login"
