@@ -13,7 +13,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from conch_pipe.catalog import Catalog, DirectDatabase
-from conch_pipe.model import State
+from conch_pipe.model import PushState, State
 from tests.catalog.conftest import Bench, Pump
 
 UPLOAD = "01a3185c-5000-7e3f-869f-9cbbd2e853db"
@@ -33,6 +33,27 @@ print("accepted", flush=True)
 [job] = bench.claim()
 print("claimed", flush=True)
 bench.settle(job, COMPLETED)
+print("settled", flush=True)
+pump.result(database.close())
+"""
+
+# A recording's, in two steps.
+DELIVER = """
+import sys
+from pathlib import Path
+from tests.catalog.conftest import Bench, Pump, new_keys
+from conch_pipe.catalog import Database
+from conch_pipe.model import PushState, Report, Status
+pump = Pump()
+database = Database("sqlite:///" + sys.argv[1], pump.deliver)
+database.open()
+bench = Bench(database, pump, new_keys(Path(sys.argv[1]).parent))
+bench.environment("north")
+bench.recorded()
+print("accepted", flush=True)
+[job] = bench.claim_pushes()
+refused = Report(Status.HOST_KEY_MISMATCH, "host_key", refused_key=b"key")
+bench.attempt(job, PushState.GIVEN_UP, report=refused, disable="host_key")
 print("settled", flush=True)
 pump.result(database.close())
 """
@@ -115,6 +136,38 @@ def test_a_kill_leaves_all_or_nothing(tmp_path, label, told, found):
 
     assert (killed.returncode, killed.stdout.split()) == (-9, told), killed.stderr
     assert reopened(path) == found
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize(
+    ("label", "told", "found"),
+    [
+        ("A1", [], None),
+        ("A2", [], None),
+        ("A3", [], (PushState.WAITING, 0, True, {"push": 1})),
+        ("R7", ["accepted"], (PushState.WAITING, 0, True, {"push": 1})),
+        ("", ["accepted", "settled"], (PushState.GIVEN_UP, 1, False, {"retention": 1})),
+    ],
+)
+def test_a_kill_leaves_all_of_a_recording_or_of_an_attempt_or_nothing(tmp_path, label, told, found):
+    """State, log, remote and the job that follows move together."""
+    path = tmp_path / "catalog.sqlite"
+    environment = os.environ | {"PIPE_CRASH": label}
+
+    ended = subprocess.run([sys.executable, "-c", DELIVER, str(path)], env=environment, capture_output=True, text=True)
+
+    assert (ended.returncode, ended.stdout.split()) == (-9 if label else 0, told), ended.stderr
+    database = DirectDatabase(f"sqlite:///{path}")
+    database.open()
+    bench = Bench(database, Pump())
+    recording = bench.result(bench.recordings.find("acme", "r1"))
+    if recording is None:
+        assert (found, bench.result(bench.jobs.waiting())) == (None, {})
+    else:
+        [push] = bench.result(bench.recordings.pushes(recording.uid))
+        log, remote = bench.result(bench.pushes.log()), bench.result(bench.remotes.get("north"))
+        assert (push.state, len(log), remote.enabled, bench.result(bench.jobs.waiting())) == found
+    bench.result(database.close())
 
 
 @pytest.mark.crash
