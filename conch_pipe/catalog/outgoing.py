@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -215,6 +216,10 @@ class Recordings(Aggregate):
     def purge_at(self, uid: UUID, at: datetime) -> Deferred[None]:
         """See :class:`IRecordings`."""
         return self._database.write(recordings.purge_at, uid, at)
+
+    def shared(self, uid: UUID) -> Deferred[frozenset[Path]]:
+        """See :class:`IRecordings`."""
+        return self._database.read(recordings.shared, uid)
 
     def files_deleted(self, uid: UUID, at: datetime) -> Deferred[None]:
         """See :class:`IRecordings`."""

@@ -122,6 +122,24 @@ def purge_at(connection: Connection, uid: UUID, at: datetime) -> None:
     connection.execute(update(recordings).where(recordings.c.uid == uid).values(purge_at=at))
 
 
+def shared(connection: Connection, uid: UUID) -> frozenset[Path]:
+    """Which of a recording's local files another one still needs."""
+    ours = select(recording_files.c.path).where(recording_files.c.recording == uid)
+    # By the few pushes that have not arrived: there is no index of paths.
+    query = (
+        select(recording_files.c.path)
+        .join(recordings, recording_files.c.recording == recordings.c.uid)
+        .join(pushes, pushes.c.recording == recordings.c.uid)
+        .where(
+            pushes.c.state.in_([state.value for state in PushState if state is not PushState.DELIVERED]),
+            recordings.c.deleted_at.is_(None),
+            recordings.c.uid != uid,
+            recording_files.c.path.in_(ours),
+        )
+    )
+    return frozenset(Path(path) for path in connection.execute(query).scalars())
+
+
 def files_deleted(connection: Connection, uid: UUID, at: datetime) -> None:
     """Remember when its files were deleted; the first time counts."""
     connection.execute(

@@ -52,6 +52,11 @@ class IRecordings(Interface):
     def purge_at(uid: UUID, at: datetime) -> Deferred[None]:
         """Remember when its files will be deleted, some pushes having been in vain."""
 
+    def shared(uid: UUID) -> Deferred[frozenset[Path]]:
+        """Which of its local files another recording still needs: some remote has not got that one, and it may be
+        tried again.
+        """
+
     def files_deleted(uid: UUID, at: datetime) -> Deferred[None]:
         """Its local files are gone for good; no push of it can be tried again."""
 

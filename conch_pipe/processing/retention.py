@@ -2,14 +2,14 @@
 
 Everywhere arrived: deleted when its environment says so, else left alone for good. In vain somewhere: kept for 28 days,
 with notices, then deleted. Every step may have run before, also half. Deletes what was recorded and nothing else: a
-regular file, in an allowed folder, as it was when it was accepted.
+regular file, in an allowed folder, as it was when it was accepted, and that no other recording needs.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -65,17 +65,18 @@ class Deleted:
     trouble: str = ""  # why some are still there: to be tried again
 
 
-def delete(files: Iterable[RecordedFile], roots: Sequence[Path]) -> Deleted:
+def delete(files: Iterable[RecordedFile], roots: Sequence[Path], needed: Collection[Path] = frozenset()) -> Deleted:
     """Delete recorded files; blocks.
 
     :param roots: folders outside which nothing is touched.
+    :param needed: files that are left for another recording.
     """
     done = Deleted()
     allowed = [root.resolve() for root in roots]
     crashpoint("T1")
     for file in files:
         try:
-            reason = _delete(file, allowed)
+            reason = "needed by another recording" if file.path in needed else _delete(file, allowed)
         except OSError as error:
             done.trouble = f"{file.path}: {error.strerror}"
             continue
@@ -179,7 +180,8 @@ class Retention:
         )
 
     async def _delete(self, job: Job, recording: Recording, found: Fate) -> Outcome:
-        done: Deleted = await self.in_thread(delete, recording.files, self.roots)
+        needed: frozenset[Path] = await self.recordings.shared(recording.uid)
+        done: Deleted = await self.in_thread(delete, recording.files, self.roots, needed)
         now = utc(self.clock)
         if done.trouble:
             self._log.warn("files of recording {uid} cannot be deleted: {why}", uid=recording.uid, why=done.trouble)

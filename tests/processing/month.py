@@ -206,7 +206,7 @@ class Month:
             {"push": push, "retention": files},
             self.clock,
             capacity=self.connections + 16,
-            poll_s=600,
+            poll_s=86_400,
             lanes=lanes,
         )
         self.up_at.append(utc(self.clock))
@@ -303,8 +303,9 @@ class Month:
         assert arrived_now <= result.push.arrived, "what has arrived is forgotten"
         self.pushes[result.push.id] = result.push
 
-    def delete(self, _function: Any, files: Any, _roots: Any) -> Any:
+    def delete(self, _function: Any, files: Any, _roots: Any, needed: Any) -> Any:
         """Stands for the thread that deletes; no file is there."""
+        assert not needed
         uid = self.by_id[files[0].path.parent.name]
         pushes = [self.catalog.one(push) for push in self.pushes.values() if push.recording == uid]
         assert not any(push.manual for push in pushes)

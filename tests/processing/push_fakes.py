@@ -308,6 +308,17 @@ class MemoryPushes:
 
         return self._answer(write)
 
+    def shared(self, uid):
+        ours = {file.path for file in self.recordings[uid].files}
+        others = {
+            file.path
+            for push in self.all_pushes.values()
+            if push.state is not PushState.DELIVERED and push.recording != uid
+            for file in self.recordings[push.recording].files
+            if self.recordings[push.recording].deleted_at is None
+        }
+        return self._answer(lambda: frozenset(ours & others))
+
     def files_deleted(self, uid, at):
         def write() -> None:
             self.recordings[uid] = replace(self.recordings[uid], deleted_at=at)

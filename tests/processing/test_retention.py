@@ -269,6 +269,22 @@ def test_retention_is_never_given_up(bench, logged_errors):
     assert len(logged_errors.flush(ZeroDivisionError)) >= 5
 
 
+def test_files_that_another_recording_still_has_to_deliver_stay_until_it_has(bench):
+    """The same files handed in twice, say for two environments."""
+    first = bench.save(PushState.DELIVERED)
+    second = bench.catalog.save(first.files, ["far"])
+    bench.run(1)
+    assert bench.there(first) == 4
+    assert [name for name, _ in bench.told()] == ["recording.left"] * 4 + ["recording.cleared"]
+
+    (push_id,) = bench.catalog.of[second.uid]
+    bench.catalog.all_pushes[push_id] = replace(bench.catalog.all_pushes[push_id], state=PushState.DELIVERED)
+    bench.catalog._add("retention", str(second.uid), utc(bench.clock), "")
+    bench.run(1)
+
+    assert bench.there(first) == 0
+
+
 # What may be deleted.
 
 
