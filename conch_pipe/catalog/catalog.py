@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from conch_pipe.catalog import credentials, ingest, jobs, organisations, outgoing, uploads
+from conch_pipe.catalog import credentials, ingest, jobs, keys, organisations, outgoing, uploads
 from conch_pipe.catalog.aggregate import Aggregate
 from conch_pipe.catalog.database import IsDatabase
 from conch_pipe.catalog.sealing import KeyFile
@@ -137,10 +137,36 @@ class Uploads(Aggregate):
     """Records of uploads; the first six methods for the service, the others for operators."""
 
     def accept(
-        self, upload: Upload, job: Job, *, same_within_s: float, content: bytes | None = None
+        self, upload: Upload, job: Job, *, same_within_s: float, content: bytes | None = None, key: str | None = None
     ) -> Deferred[Upload]:
         """See :class:`IUploads`."""
-        return self._database.write(ingest.accept, upload, job, same_within_s, content).addCallback(_committed)
+        if key is None:
+            recorded = self._database.write(ingest.accept, upload, job, same_within_s, content)
+        else:
+            recorded = self._database.write(keys.accept, upload, job, same_within_s, content, key)
+        return recorded.addCallback(_committed)
+
+    def answered(self, client_id: str, key: str) -> Deferred[Upload | None]:
+        """See :class:`IUploads`."""
+        return self._database.read(keys.find, client_id, key, self._now())
+
+    def page(
+        self,
+        organisation: str,
+        *,
+        limit: int,
+        before: tuple[datetime, UUID] | None = None,
+        client_id: str | None = None,
+        door: str | None = None,
+        schema: str | None = None,
+        state: State | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        name: str | None = None,
+    ) -> Deferred[tuple[Upload, ...]]:
+        """See :class:`IUploads`."""
+        wanted = uploads.Filter(organisation, client_id, schema, state, since, until, name, limit, door, before)
+        return self._database.read(uploads.find_all, wanted)
 
     def get(self, upload_id: UUID) -> Deferred[Upload | None]:
         """See :class:`IUploads`."""
@@ -166,9 +192,9 @@ class Uploads(Aggregate):
         """The newest uploads that pass a filter, newest first."""
         return self._database.read(uploads.find_all, wanted)
 
-    def problems(self, upload_id: UUID) -> Deferred[tuple[Problem, ...]]:
-        """The stored problems, in the order of the file. :raises PipeError: NOT_FOUND."""
-        return self._database.read(uploads.find_problems, upload_id)
+    def problems(self, upload_id: UUID, offset: int = 0, limit: int | None = None) -> Deferred[tuple[Problem, ...]]:
+        """See :class:`IUploads`; without a limit all of them."""
+        return self._database.read(uploads.find_problems, upload_id, offset, limit)
 
     def retry(self, upload_id: UUID) -> Deferred[Upload]:
         """FAILED → PENDING with a new job. :raises PipeError: NOT_FOUND; CONFLICT when it is not FAILED."""

@@ -134,6 +134,24 @@ uploads = Table(
     Index(None, "finished_at"),
 )
 
+# What was recorded under a key that a client gave, for 30 days; as it was then, also when the upload has gone on.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("client_id", String(64), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("created_at", UtcTime, nullable=False, index=True),
+    Column("upload_id", Uuid, nullable=False),
+    Column("organisation", String(63), nullable=False),  # from here on as in uploads
+    Column("door", String(16), nullable=False),
+    Column("schema", String(255), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("received_at", UtcTime, nullable=False),
+)
+
 # Bytes of small files, recorded with them, until the raw copy is in the object store.
 contents = Table(
     "contents",

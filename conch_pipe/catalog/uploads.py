@@ -81,6 +81,8 @@ class Filter:
     until: datetime | None = None  # received before
     name: str | None = None  # part of the file name, upper or lower case
     limit: int = 100  # the newest so many
+    door: str | None = None
+    before: tuple[datetime, UUID] | None = None  # received before this one, which is on the page before
 
 
 def add(connection: Connection, upload: Upload, content: bytes | None = None) -> Upload:
@@ -144,7 +146,7 @@ def keys(connection: Connection) -> set[str]:
 def find_all(connection: Connection, wanted: Filter) -> tuple[Upload, ...]:
     """The newest uploads that pass a filter, newest first."""
     query = select(uploads).order_by(uploads.c.received_at.desc(), uploads.c.id.desc()).limit(wanted.limit)
-    for column in ("organisation", "client_id", "schema"):
+    for column in ("organisation", "client_id", "schema", "door"):
         value = getattr(wanted, column)
         if value is not None:
             query = query.where(uploads.c[column] == value)
@@ -156,6 +158,10 @@ def find_all(connection: Connection, wanted: Filter) -> tuple[Upload, ...]:
         query = query.where(uploads.c.received_at < wanted.until)
     if wanted.name is not None:
         query = query.where(uploads.c.name.icontains(wanted.name, autoescape=True))
+    if wanted.before is not None:
+        at, upload_id = wanted.before
+        same_moment = and_(uploads.c.received_at == at, uploads.c.id < upload_id)
+        query = query.where(or_(uploads.c.received_at < at, same_moment))
     return tuple(_upload(row) for row in connection.execute(query).mappings())
 
 
@@ -168,10 +174,13 @@ def counts(connection: Connection, organisation: str | None = None) -> dict[Stat
     return {state: found.get(state, 0) for state in State}
 
 
-def find_problems(connection: Connection, upload_id: UUID) -> tuple[Problem, ...]:
-    """The stored problems of an upload, in the order of the file. :raises PipeError: NOT_FOUND."""
+def find_problems(
+    connection: Connection, upload_id: UUID, offset: int = 0, limit: int | None = None
+) -> tuple[Problem, ...]:
+    """The stored problems of an upload, in the order of the file; or some of them. :raises PipeError: NOT_FOUND."""
     existing(connection, upload_id)
     query = select(problems).where(problems.c.upload_id == upload_id).order_by(problems.c.number)
+    query = query.offset(offset).limit(limit)
     return tuple(
         Problem(row["reason"], row["line"], row["row"], row["column"], row["value"])
         for row in connection.execute(query).mappings()

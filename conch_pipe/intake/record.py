@@ -29,18 +29,20 @@ async def accept(
     *,
     same_within_s: float,
     within_s: float,
+    key: str | None = None,
 ) -> Upload:
     """Record an upload with its job; when the outcome is unknown, look and try again by id.
 
     :param uploads: IUploads.
     :param content: see IUploads.accept.
     :param within_s: how long the outcome is looked for.
+    :param key: the client's idempotency key.
     :returns: the upload, or the earlier one of the same bytes.
     :raises PipeError: what IUploads.accept raises; UNKNOWN_OUTCOME when it stayed unknown.
     """
     job = ingest_job(upload, upload.received_at)
     return await certain(
-        lambda: uploads.accept(upload, job, same_within_s=same_within_s, content=content),
+        lambda: uploads.accept(upload, job, same_within_s=same_within_s, content=content, key=key),
         lambda: uploads.get(upload.id),
         clock,
         within_s=within_s,

@@ -106,6 +106,7 @@ class UploadInProgress:
         self._storing = False  # the object store may be reading the part file
         self._sent = False  # the record may be on its way: nothing can be taken back any more
         self._nobody_waits = False
+        self._key: str | None = None
         self._seconds: dict[str, float] = {}
         spool.on_failure = self._refuse
 
@@ -135,6 +136,10 @@ class UploadInProgress:
     def expect(self, size: int) -> None:
         """See IUpload; the last word counts."""
         self._expected = size
+
+    def keyed(self, key: str) -> None:
+        """See IUpload."""
+        self._key = key
 
     def sync(self) -> Deferred[None]:
         """See IUpload."""
@@ -229,6 +234,7 @@ class UploadInProgress:
                 clock,
                 same_within_s=self._needs.limits.same_bytes_within_s,
                 within_s=self._needs.limits.outcome_wait_s,
+                key=self._key,
             )
         except PipeError as error:
             # CONFLICT: the bytes under that key are not ours. UNKNOWN_OUTCOME: a record may need them.
@@ -289,6 +295,8 @@ class UploadInProgress:
     async def _verdict(self, recorded: Upload) -> Upload:
         """Wait for processing when the settings want that; the record stands whatever comes out."""
         needs = self._needs
+        if self._door == "http":  # clients there ask by themselves for how long
+            return recorded
         return await verdict(
             needs.uploads,
             recorded,

@@ -5,7 +5,7 @@ A ``Deferred[X]`` fires with X or fails with PipeError, unless said otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from uuid import UUID
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from conch_pipe.model import Client, Credential, Job, Outcome, Upload
+from conch_pipe.model import Client, Credential, Job, Outcome, Peer, Problem, State, Upload
 
 # zope interfaces describe methods without self.
 # mypy: disable-error-code="empty-body,misc"
@@ -100,6 +100,12 @@ class IUpload(Interface):
         :returns: Deferred[model.Upload]; the upload of the same bytes sent before, when ruling 5 applies.
         """
 
+    def keyed(key: str) -> None:
+        """The client gave an idempotency key: it is recorded together with the upload (IUploads.accept).
+
+        :param key: 1 to 255 characters. Called before ``finish``, once.
+        """
+
     def abort(why: str) -> None:
         """Drop the bytes. Any time, any number of times, never fails; after a commit it does nothing.
 
@@ -123,10 +129,26 @@ class ICredentials(Interface):
         """Remember the time of the last login; at most once a minute per client. :returns: Deferred[None]."""
 
 
+class ILogin(Interface):
+    """Whether a client_id and its secret are right: one core for all doors, so that they count failures together."""
+
+    def check(username: bytes, secret: bytes, peer: Peer, waits: Callable[[], bool]) -> Deferred[Client]:
+        """Log in. Whatever is wrong, the failure has the same words after the same time.
+
+        :param username: bytes as they came; may be anything.
+        :param secret: bytes as they came; not kept, never told.
+        :param waits: whether the client is still there when the answer is known; a login nobody waits for is none.
+        :returns: Deferred[model.Client].
+        :raises PipeError: UNAUTHORIZED; BUSY, nobody could tell now.
+        """
+
+
 class IUploads(Interface):
     """Records of uploads. Implemented in ``catalog``."""
 
-    def accept(upload: Upload, job: Job, *, same_within_s: float, content: bytes | None = None) -> Deferred[Upload]:
+    def accept(
+        upload: Upload, job: Job, *, same_within_s: float, content: bytes | None = None, key: str | None = None
+    ) -> Deferred[Upload]:
         """Record an upload as PENDING with its job, in ONE durable transaction; by id, so it may be called again.
 
         :param upload: model.Upload; its raw copy is durable already, or comes as ``content``.
@@ -135,12 +157,49 @@ class IUploads(Interface):
         :param job: model.Job of kind "ingest" with ``subject`` = the upload's id.
         :param same_within_s: ruling 5: when the same client sent the same schema, name and sha256 within so many
             seconds, and that upload did not FAIL, it is returned instead and nothing is recorded. 0: never.
+        :param key: the client's idempotency key, recorded in the same transaction and kept for 30 days. Of one that is
+            known, the upload it stands for is returned and nothing is recorded; CONFLICT when that has other bytes or
+            another schema.
         :returns: Deferred[model.Upload], the recorded one; its ``id`` tells whether it is an earlier one.
         :raises PipeError: BUSY (database locked too long), NO_SPACE, FAILED: not recorded. UNKNOWN_OUTCOME: perhaps.
         """
 
     def get(upload_id: UUID) -> Deferred[Upload | None]:
         """:returns: Deferred[model.Upload | None]."""
+
+    def answered(client_id: str, key: str) -> Deferred[Upload | None]:
+        """The upload that was recorded under an idempotency key of the client's in the last 30 days.
+
+        :returns: Deferred[model.Upload | None], as it was when it was recorded; with what ``accept`` knew of it only.
+        """
+
+    def page(
+        organisation: str,
+        *,
+        limit: int,
+        before: tuple[datetime, UUID] | None = None,
+        client_id: str | None = None,
+        door: str | None = None,
+        schema: str | None = None,
+        state: State | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        name: str | None = None,
+    ) -> Deferred[tuple[Upload, ...]]:
+        """An organisation's uploads, newest first.
+
+        :param limit: at most so many, 1 or more.
+        :param before: time received and id of the last one of the page before; None: the first page.
+        :param since: received then or later; ``until``: before then.
+        :param name: part of the file name, upper or lower case.
+        :returns: Deferred[tuple[model.Upload, ...]].
+        """
+
+    def problems(upload_id: UUID, offset: int, limit: int) -> Deferred[tuple[Problem, ...]]:
+        """Some of the stored problems of an upload, in the order of the file.
+
+        :returns: Deferred[tuple[model.Problem, ...]]. :raises PipeError: NOT_FOUND, no such upload.
+        """
 
     def content(upload_id: UUID) -> Deferred[bytes | None]:
         """The bytes that were recorded with an upload. :returns: Deferred[bytes | None]; None: in the object store."""

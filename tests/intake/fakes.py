@@ -138,14 +138,17 @@ class MemoryUploads:
         self.records: dict[UUID, Upload] = {}
         self.contents: dict[UUID, bytes] = {}
         self.jobs: list[Job] = []
+        self.keyed: dict[UUID, str] = {}
         self.accepting = Gate()
         self.getting = Gate()
         self.lost = 0
         self.never_sent = 0
 
     def accept(
-        self, upload: Upload, job: Job, *, same_within_s: float, content: bytes | None = None
+        self, upload: Upload, job: Job, *, same_within_s: float, content: bytes | None = None, key: str | None = None
     ) -> Deferred[Upload]:
+        if key is not None:
+            self.keyed[upload.id] = key
         return self.accepting.pass_through(lambda: self._accept(upload, job, same_within_s, content))
 
     def _accept(self, upload: Upload, job: Job, same_within_s: float, content: bytes | None) -> Upload:
