@@ -1,4 +1,7 @@
-"""A load balancer for tests: passes connections on and begins each with a PROXY header, version 2 with a checksum."""
+"""A load balancer for tests: passes connections on and begins each with a PROXY header, version 2 with a checksum.
+
+Or nothing of that, and it keeps what was sent through it.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,10 @@ def header(address: str, port: int) -> bytes:
 
 
 @contextmanager
-def forwarder(to_port: int, address: str) -> Iterator[int]:
-    """Listen on 127.0.0.1 and say that every client is ``address``.
+def forwarder(to_port: int, address: str | None, heard: list[bytearray] | None = None) -> Iterator[int]:
+    """Listen on 127.0.0.1 and say that every client is ``address``; None: say nothing.
 
+    :param heard: gets what each client sends, one after another.
     :returns: the port.
     """
     listening = socket.create_server(("127.0.0.1", 0))
@@ -34,9 +38,10 @@ def forwarder(to_port: int, address: str) -> Iterator[int]:
         threads.append(threading.Thread(target=target, args=arguments, daemon=True))
         threads[-1].start()
 
-    def copy(source: socket.socket, target: socket.socket) -> None:
+    def copy(source: socket.socket, target: socket.socket, kept: bytearray) -> None:
         with suppress(OSError):
             while data := source.recv(65_536):
+                kept += data
                 target.sendall(data)
         for end in (source, target):
             with suppress(OSError):
@@ -48,9 +53,13 @@ def forwarder(to_port: int, address: str) -> Iterator[int]:
                 client, (_, port) = listening.accept()
                 server = socket.create_connection(("127.0.0.1", to_port))
                 ends.extend((client, server))
-                server.sendall(header(address, port))
-                start(copy, client, server)
-                start(copy, server, client)
+                if address is not None:
+                    server.sendall(header(address, port))
+                kept = bytearray()
+                if heard is not None:
+                    heard.append(kept)
+                start(copy, client, server, kept)
+                start(copy, server, client, bytearray())
 
     start(accept)
     try:
