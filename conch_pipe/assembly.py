@@ -46,7 +46,8 @@ from conch_pipe.processes import counts
 from conch_pipe.processes.door import Door
 from conch_pipe.processes.doors import Doors
 from conch_pipe.processes.share import COUNTS, SOCKET
-from conch_pipe.processing.ingest import CHECK, stages
+from conch_pipe.processing.checks import CHECK_MANY
+from conch_pipe.processing.ingest import stages
 from conch_pipe.processing.lanes import Lanes
 from conch_pipe.processing.push import PushChain
 from conch_pipe.processing.retention import Retention
@@ -123,7 +124,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
 
     count = settings.workers.count or len(os.sched_getaffinity(0))
     limits = WorkerLimits(memory_bytes=settings.workers.memory_bytes, cpu_s=settings.workers.cpu_s)
-    workers = Workers(reactor, count, limits, happenings, modules=[CHECK.partition(":")[0]])
+    workers = Workers(reactor, count, limits, happenings, modules=[CHECK_MANY.partition(":")[0]])
     # Loads have a process of their own: DuckDB lets one process at a time hold the file.
     loaders = Workers(reactor, 1, limits, happenings, modules=["conch_pipe.warehouse.duckdb_loader"])
     warehouse = open_warehouse(settings, loaders, clock)
@@ -141,6 +142,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
         clock,
         settings.files.model_dump(),
         wall_s=settings.workers.wall_s,
+        at_once=count,
         in_thread=in_thread,
     )
     runner = Runner(

@@ -24,8 +24,8 @@ from conch_pipe.formats.schema import Schema, SchemaBook
 from conch_pipe.formats.verdicts import from_json
 from conch_pipe.interfaces import IEvents, IObjects, IUploads, IWarehouse, IWorkers
 from conch_pipe.model import Job, Outcome, Problem, State, Upload, Verdict, utc
+from conch_pipe.processing.checks import Checks
 
-CHECK = "conch_pipe.formats.check:check_file"
 FINAL = frozenset({State.COMPLETED, State.FAILED})
 SHUT_S = 5.0  # after the warehouse was found busy, files are not even checked
 
@@ -42,15 +42,18 @@ def stages(
     limits: Mapping[str, Any],
     *,
     wall_s: float = 300.0,
+    at_once: int = 4,
     in_thread: Callable[..., Deferred[Any]] = deferToThread,
 ) -> Ingest:
     """The chain with all it needs.
 
     :param folder: for work files, on a local disk; nothing in it is worth keeping.
     :param limits: JSON values handed to ``check_file``.
-    :param wall_s: for the check of one file.
+    :param wall_s: for one call of a worker that checks.
+    :param at_once: such calls at a time; as many as there are workers.
     """
-    return Ingest(objects, warehouse, workers, uploads, schemas, folder, events, clock, limits, wall_s, in_thread)
+    checks = Checks(workers, at_once, wall_s)
+    return Ingest(objects, warehouse, checks, uploads, schemas, folder, events, clock, limits, in_thread)
 
 
 @dataclass(slots=True)
@@ -73,14 +76,13 @@ class Ingest:
 
     objects: IObjects
     warehouse: IWarehouse
-    workers: IWorkers
+    checks: Checks
     uploads: IUploads
     schemas: SchemaBook
     folder: Path
     events: IEvents
     clock: IReactorTime
     limits: Mapping[str, Any]
-    wall_s: float
     in_thread: Callable[..., Deferred[Any]]
     _shut_until: float = 0.0
     _shut: bool = False
@@ -117,13 +119,14 @@ class Ingest:
             "name": upload.name,
             "sha256": upload.sha256,
             "parquet": str(work.parquet),
+            "desk": str(self.folder),
             "limits": dict(self.limits),
         }
         try:
             raw = await self._raw_copy(upload)
             crashpoint("P2")
             started = self.clock.seconds()
-            found = await self.workers.call(CHECK, asked | {"path": str(raw)}, wall_s=self.wall_s)
+            found = await self.checks.check(asked | {"path": str(raw)}, upload.bytes)
         except PipeError as error:
             if error.code not in (Code.NOT_FOUND, Code.CONFLICT):
                 raise

@@ -57,13 +57,14 @@ def load_many(arguments: dict[str, Any]) -> dict[str, Any]:
     """
     path = Path(arguments["path"])
     results: list[dict[str, Any]] = []
+    there: set[object] = set()  # what a commit has shown to be there: nobody else changes it while the file is open
     try:
         with _attached(path, arguments) as connection:
             end = time.monotonic() + arguments.get("open_s", 2.0)
             for one in arguments["loads"]:
                 # Whatever is wrong with it, the connection is closed and the next call begins with a fresh one.
                 try:
-                    rows = _load(connection, one)
+                    rows = _load(connection, one, there)
                 except (duckdb.Error, PipeError) as error:
                     results.append({"error": _told(_explain(error))})
                     raise
@@ -145,10 +146,12 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, new: bool, end: f
         return
 
 
-def _load(connection: duckdb.DuckDBPyConnection, arguments: dict[str, Any]) -> int:
+def _load(connection: duckdb.DuckDBPyConnection, arguments: dict[str, Any], there: set[object]) -> int:
+    """:param there: the ledger, and tables with columns, that need not be made or looked at; this load's are added."""
     connection.begin()
     crashpoint("P5")
-    connection.execute(_LEDGER)
+    if LEDGER not in there:
+        connection.execute(_LEDGER)
     loaded = connection.execute(
         f'SELECT rows FROM "{LEDGER}" WHERE upload_id = ?',  # noqa: S608 - a constant
         [arguments["upload_id"]],
@@ -157,7 +160,9 @@ def _load(connection: duckdb.DuckDBPyConnection, arguments: dict[str, Any]) -> i
         connection.rollback()
         return int(loaded[0])
     source, columns = _described(connection, arguments["parquet"])
-    _prepare_table(connection, arguments["table"], columns)
+    shape = arguments["table"], tuple(columns.items())
+    if shape not in there:
+        _prepare_table(connection, arguments["table"], columns)
     inserted = connection.execute(
         f"INSERT INTO {quoted(arguments['table'])} BY NAME SELECT *, ?::UUID AS _upload_id, ?::TIMESTAMP AS _loaded_at,"  # noqa: S608 - quoted
         f" ? AS _organisation FROM ({source})",
@@ -185,6 +190,7 @@ def _load(connection: duckdb.DuckDBPyConnection, arguments: dict[str, Any]) -> i
         # The next attempt looks into the ledger first.
         raise PipeError(Code.UNKNOWN_OUTCOME, "the warehouse's answer is unknown", str(error)) from error
     crashpoint("P8")
+    there |= {LEDGER, shape}
     return rows
 
 

@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 
 from conch_pipe.events import Events
 from conch_pipe.model import State
-from conch_pipe.processing import ingest
+from conch_pipe.processing import checks, ingest
 from conch_pipe.processing.runner import Runner
 from conch_pipe.processing.service import Processing
 from conch_pipe.processing.sweep import Sweep
@@ -71,7 +71,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
-    monkeypatch.setattr(ingest, "CHECK", f"{HERE}:check")
+    monkeypatch.setattr(checks, "CHECK", f"{HERE}:check")
     bench = Bench(tmp_path)
     yield bench
     if bench.service.running:

@@ -23,7 +23,7 @@ from conch_pipe.errors import Code, PipeError, WorkerDied
 from conch_pipe.events import Events
 from conch_pipe.formats.schema import shipped
 from conch_pipe.formats.verdicts import from_json
-from conch_pipe.processing.ingest import CHECK
+from conch_pipe.processing.checks import CHECK
 from conch_pipe.processing.workers import WorkerLimits, Workers
 
 HERE = "tests.processing.functions"
