@@ -15,11 +15,14 @@ from twisted.internet.task import deferLater
 from conch_pipe.events import Events
 from conch_pipe.model import State
 from conch_pipe.processing import checks, ingest
+from conch_pipe.processing.lanes import Lanes
+from conch_pipe.processing.push import PushChain
 from conch_pipe.processing.runner import Runner
 from conch_pipe.processing.service import Processing
 from conch_pipe.processing.sweep import Sweep
 from conch_pipe.processing.workers import WorkerLimits, Workers
 from tests.processing.fakes import Book, FolderObjects, MemoryCatalog, MemoryWarehouse, upload_of
+from tests.processing.push_fakes import MemoryPushes, ScriptedPusher, no_files
 
 HERE = "tests.processing.functions"
 
@@ -153,3 +156,51 @@ async def test_the_reactor_is_never_held_for_long(bench):
             break
 
     assert min(worst) < 0.05
+
+
+class Going:
+    """A push that takes a minute, in a service that also checks files."""
+
+    def __init__(self, bench: Bench, drain_s: float) -> None:
+        self.catalog = MemoryPushes(reactor)
+        self.catalog.remote("dock")
+        self.catalog.save(no_files(), ["dock"])
+        self.pusher = ScriptedPusher(reactor, lambda *_: (60, None))
+        lanes = Lanes(reactor, 4)
+        chain = PushChain(self.catalog, self.catalog, self.pusher, lanes, Events(), reactor)
+        self.runner = Runner(
+            self.catalog, {"push": chain}, reactor, capacity=4, poll_s=0.02, drain_s=drain_s, lanes=lanes
+        )
+        self.service = Processing(bench.service.sweep, bench.workers, bench.runner, self.runner)
+
+
+@pytest_twisted.ensureDeferred
+async def test_pushes_drain_ahead_of_the_rest_and_are_released_uncounted(bench):
+    going = Going(bench, drain_s=0.1)
+    going.service.startService()
+    await bench.until(lambda: going.pusher.calls)
+    upload_id = bench.put("1\n")
+
+    going.service.drain_pushes()
+    going.catalog.save(no_files(), ["dock"])
+    await bench.until(lambda: going.pusher.cancelled)
+    await bench.until(lambda: bench.states([upload_id]) == {State.COMPLETED})
+    await going.service.stopService()
+
+    assert len(going.pusher.calls) == 1
+    assert (going.catalog.leases, going.catalog.log) == ({}, [])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hurried_stop_does_not_wait_for_pushes(bench):
+    going = Going(bench, drain_s=3600)
+    going.service.startService()
+    await bench.until(lambda: going.pusher.calls)
+    going.runner.hurry()  # nothing is stopping yet
+    assert not going.pusher.cancelled
+
+    stopped = going.service.stopService()
+    going.runner.hurry()
+    await stopped
+
+    assert (going.pusher.cancelled, going.catalog.leases) == (1, {})
