@@ -342,6 +342,7 @@ def test_a_connection_that_goes_silent_in_mid_file_ends_after_a_minute(world):
 
     assert said(report) == (UP, "stalled")
     assert report.seconds == 60
+    assert len(set(world.progress)) == len(world.progress) > 0, "what does not move is not told again"
 
 
 def test_a_slow_remote_holds_up_no_other(tmp_path):

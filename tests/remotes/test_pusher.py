@@ -599,6 +599,20 @@ def test_an_attempt_ends_when_its_time_is_up(tmp_path):
     assert set(reasons(report).values()) == {"too_slow"}
 
 
+def test_the_report_comes_when_the_time_is_up_and_does_not_wait_for_the_connection_to_end(tmp_path):
+    """The chain has the same limit, and would otherwise cancel an attempt that knows what has arrived."""
+    world = World(tmp_path, attempt_s=20, silent={("write", b"n_raw.mp4")})
+    pushing = world.start()
+    outcome = Outcome(pushing)
+    world.net.pass_s(19)
+
+    world.net.advance(1)
+    pushing.cancel()
+
+    assert reasons(outcome.value)[Role.MAIN] == ""
+    world.quiet()
+
+
 def test_a_report_after_the_time_was_up_keeps_what_had_arrived(tmp_path):
     world = World(tmp_path, attempt_s=20, silent={("write", b"n_raw.mp4")})
 

@@ -59,6 +59,17 @@ def test_all_is_well(world):
     assert world.liar.files == {}, "nothing stays there"
 
 
+def test_a_name_is_asked_for_once(world):
+    """What was judged in the first step is what the others talk to."""
+    world.net.names["sftp.example"] = [[ADDRESS], ["127.0.0.1"]]
+
+    tried = Tried(world, host="sftp.example", pins=(pin(RSA),))
+
+    assert tried["connection"].level == "ok"
+    assert world.net.asked == ["sftp.example"]
+    assert len(world.net.connected) == 2
+
+
 def test_without_a_pin_the_key_is_shown_and_nobody_logs_in(world):
     tried = Tried(world, pins=())
 
