@@ -44,11 +44,10 @@ class _Lane:
     connections: int = 0
     used_at: float = 0.0
     failure: Report | None = None
-    until: float = 0.0  # the failure is remembered
+    failed_at: float = 0.0
 
     def forget(self) -> None:
         self.failure = None
-        self.until = 0.0
 
 
 class Lanes:
@@ -136,14 +135,19 @@ class Lanes:
             return
         lane.limit = 1
         lane.failure = replace(report, files=(), connected=False, seconds=0.0, refused_key=None)
-        lane.until = lane.used_at + REMEMBERED[report.status]
+        lane.failed_at = lane.used_at
 
     def _failure(self, lane: _Lane) -> Report | None:
-        return lane.failure if self.clock.seconds() < lane.until else None
+        if lane.failure is None:
+            return None
+        ago = self.clock.seconds() - lane.failed_at
+        # Not from the future: a clock that was put back must not keep us from a remote for hours.
+        return lane.failure if 0 <= ago < REMEMBERED[lane.failure.status] else None
 
     def _tidy(self, held: Mapping[str, int]) -> None:
         """Forget remotes nothing has been heard of for a while: they are approached as if they were new."""
         now = self.clock.seconds()
         for name, lane in list(self._lanes.items()):
-            if not lane.connections and not held.get(name) and now - lane.used_at >= IDLE_S and now >= lane.until:
+            idle = not lane.connections and not held.get(name) and now - lane.used_at >= IDLE_S
+            if idle and self._failure(lane) is None:
                 del self._lanes[name]

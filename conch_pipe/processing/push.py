@@ -158,6 +158,7 @@ class PushChain:
         self._before.pop(job.id, None)
         # Before all that is read: the catalog tells by it whether an attempt knew of a change.
         began_at = utc(self.clock)
+        self.up_since = min(self.up_since, began_at)  # the clock may be put back
         found: tuple[Push, Recording] | None = await self.recordings.push(UUID(job.subject))
         if found is None:
             return Outcome(done=True, reason="the push is gone")

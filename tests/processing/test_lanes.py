@@ -134,6 +134,15 @@ def test_a_change_forgets_what_was_and_what_is_still_found_out_about_before(lane
     assert come(lanes, changed) == 1
 
 
+def test_a_clock_that_is_put_back_does_not_make_a_failure_last(clock, lanes):
+    clock.advance(10_000)
+    visit(lanes, remote(), REFUSED)
+
+    clock.rightNow -= 3600
+
+    assert lanes.failure(remote()) is None
+
+
 def test_other_troubles_are_nobody_elses(lanes):
     dock = remote()
     visit(lanes, dock, BROKEN)

@@ -357,6 +357,19 @@ def test_after_a_week_away_all_thirteen_are_still_made(bench):
     assert all(one.late for one in log)
 
 
+def test_a_clock_that_was_wrong_at_the_start_delays_nothing_once_it_is_right(bench):
+    """A machine that boots in the future and is put right by NTP."""
+    bench.clock.rightNow += 30 * 3600
+    bench.begin()
+    bench.clock.rightNow -= 30 * 3600
+
+    recording = bench.save("dock")
+    bench.run(1)
+
+    assert bench.catalog.state(recording, "dock").state is PushState.DELIVERED
+    assert not bench.catalog.log[0].late
+
+
 def test_a_stop_lets_a_push_finish_for_a_while_and_then_releases_it_uncounted(bench):
     recording = bench.save("dock")
     bench.seconds = 100
