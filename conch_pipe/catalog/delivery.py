@@ -66,9 +66,10 @@ def find_all(connection: Connection, wanted: recordings.RecordingFilter) -> tupl
 
 def settle(connection: Connection, job: Job, outcome: Outcome, at: datetime) -> None:
     """Write what an attempt at a push found; its job has just been settled, which is undone when this fails."""
-    before = pushes.get(connection, UUID(job.subject))
-    if before is None:
+    found = pushes.before(connection, UUID(job.subject))
+    if found is None:
         return
+    before, asked_at = found
     result = outcome.push
     if result is None:
         if not outcome.done and outcome.retry_at is None:
@@ -88,7 +89,6 @@ def settle(connection: Connection, job: Job, outcome: Outcome, at: datetime) -> 
             refused = attempt.report.refused_key
             remotes.disable(connection, before.remote, result.disable, refused, attempt.began_at, at)
     pushes.write(connection, [after])
-    asked_at = pushes.released_at(connection, before.id)
     if (
         attempt is not None
         and asked_at is not None

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from conch_pipe.catalog import delivery, environments, pushes, recordings, remotes
@@ -22,7 +23,7 @@ from conch_pipe.catalog.database import IsDatabase
 from conch_pipe.catalog.engine import empty_log
 from conch_pipe.catalog.sealing import KeyFile
 from conch_pipe.crashpoints import crashpoint
-from conch_pipe.errors import PipeError
+from conch_pipe.errors import Code, PipeError
 from conch_pipe.interfaces.push import IRecordings, IRemotes
 from conch_pipe.model import (
     Attempt,
@@ -99,7 +100,16 @@ class Remotes(Aggregate):
 
     def secrets(self, name: str) -> Deferred[RemoteSecrets]:
         """See :class:`IRemotes`."""
-        return self._database.read(remotes.secrets, name, self._keys)
+        return Deferred.fromCoroutine(self._secrets(name))
+
+    async def _secrets(self, name: str) -> RemoteSecrets:
+        try:
+            return await self._database.read(remotes.secrets, name, self._keys)
+        except PipeError as error:
+            if error.code is not Code.FAILED:
+                raise
+        # The keys may have been changed between the look at the rows and the one at the file.
+        return await self._database.read(remotes.secrets, name, self._keys)
 
     def add(self, remote: Remote, secrets: RemoteSecrets) -> Deferred[Remote]:
         """A new remote with its pins; its fields were judged before.
@@ -172,7 +182,7 @@ class Remotes(Aggregate):
         return self._database.read(empty_log)
 
     def _wiped(self, result: Any, done: str) -> Deferred[Any]:
-        def failed(failure: Any) -> None:
+        def failed(failure: Failure) -> None:
             failure.trap(PipeError)
             error = failure.value
             raise PipeError(error.code, f"{done}, but {error.message}", error.detail)

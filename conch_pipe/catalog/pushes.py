@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, or_, select, update
 
 from conch_pipe.catalog import jobs
+from conch_pipe.catalog.prepared import Prepared
 from conch_pipe.catalog.tables import push_attempts, pushes, recordings
 from conch_pipe.model import Attempt, FileResult, Push, PushState, Report, Role, Status
 
@@ -19,7 +20,29 @@ UNFINISHED = (PushState.WAITING, PushState.PARTIAL)
 _UNFINISHED = [state.value for state in UNFINISHED]
 _AT_ONCE = 500  # ids in one statement
 _CHANGING = ("state", "attempts", "ended_at", "manual", "arrived", "problems", "final_at")
-_WRITE = update(pushes).where(pushes.c.id == bindparam("push_id")).values({name: bindparam(name) for name in _CHANGING})
+_WRITE = Prepared(
+    update(pushes).where(pushes.c.id == bindparam("push_id")).values({name: bindparam(name) for name in _CHANGING})
+)
+_BEFORE = Prepared(
+    select(
+        pushes.c.id,
+        pushes.c.recording,
+        pushes.c.remote,
+        pushes.c.state,
+        pushes.c.attempts,
+        pushes.c.ended_at,
+        pushes.c.manual,
+        pushes.c.arrived,
+        pushes.c.problems,
+        pushes.c.final_at,
+        pushes.c.released_at,
+    ).where(pushes.c.id == bindparam("push_id"))
+)
+_LOG = Prepared(
+    insert(push_attempts)
+    .values({column.name: bindparam(column.name) for column in push_attempts.c if column.name != "id"})
+    .inline()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +130,20 @@ def counts(connection: Connection, organisation: str | None = None) -> dict[Push
 
 def write(connection: Connection, changed: Iterable[Push]) -> None:
     """Set what attempts change; ``due_at`` is their jobs'."""
-    values = [{"push_id": push.id, **_columns(push)} for push in changed]
-    if values:
-        connection.execute(_WRITE, values)
+    for push in changed:
+        _WRITE.run(connection, {"push_id": push.id, **_columns(push)})
 
 
-def released_at(connection: Connection, push_id: UUID) -> datetime | None:
-    """When a manual attempt was last asked for."""
-    return connection.execute(select(pushes.c.released_at).where(pushes.c.id == push_id)).scalar_one_or_none()
+def before(connection: Connection, push_id: UUID) -> tuple[Push, datetime | None] | None:
+    """What settling needs: the push without its next moment, and when a manual attempt was last asked for."""
+    rows = _BEFORE.run(connection, {"push_id": push_id})
+    if not rows:
+        return None
+    [[found, recording, remote, state, attempts, ended_at, manual, arrived, problems, final_at, asked_at]] = rows
+    roles = frozenset(Role(role) for role in arrived)
+    words = {Role(role): word for role, word in problems.items()}
+    state = PushState(state)
+    return Push(found, recording, remote, state, attempts, ended_at, manual, None, roles, words, final_at), asked_at
 
 
 def ask(connection: Connection, push_ids: Iterable[UUID], at: datetime) -> None:
@@ -126,29 +155,30 @@ def ask(connection: Connection, push_ids: Iterable[UUID], at: datetime) -> None:
 def log(connection: Connection, attempt: Attempt, push: Push) -> None:
     """Write an attempt of a push down."""
     report = attempt.report
-    connection.execute(
-        insert(push_attempts).values(
-            push=push.id,
-            recording=push.recording,
-            remote=push.remote,
-            number=attempt.number,
-            began_at=attempt.began_at,
-            host=attempt.host,
-            port=attempt.port,
-            username=attempt.username,
-            folder=attempt.folder,
-            status=report.status.value,
-            reason=report.reason,
-            detail=report.detail,
-            files=[_document(file) for file in report.files],
-            host_key=report.host_key,
-            algorithms=report.algorithms,
-            seconds=report.seconds,
-            refused_key=report.refused_key,
-            connected=report.connected,
-            late=attempt.late,
-            shared=attempt.shared,
-        )
+    _LOG.run(
+        connection,
+        {
+            "push": push.id,
+            "recording": push.recording,
+            "remote": push.remote,
+            "number": attempt.number,
+            "began_at": attempt.began_at,
+            "host": attempt.host,
+            "port": attempt.port,
+            "username": attempt.username,
+            "folder": attempt.folder,
+            "status": report.status.value,
+            "reason": report.reason,
+            "detail": report.detail,
+            "files": [_document(file) for file in report.files],
+            "host_key": report.host_key,
+            "algorithms": report.algorithms,
+            "seconds": report.seconds,
+            "refused_key": report.refused_key,
+            "connected": report.connected,
+            "late": attempt.late,
+            "shared": attempt.shared,
+        },
     )
 
 

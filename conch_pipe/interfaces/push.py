@@ -31,7 +31,7 @@ class IRecordings(Interface):
 
         :returns: Deferred of the recorded Recording, the earlier one when its id is known, and its pushes.
         :raises PipeError: NOT_FOUND for the environment; CONFLICT when the id is known with other files (names or
-            sha256 differ); BUSY, NO_SPACE, FAILED: not recorded. UNKNOWN_OUTCOME: perhaps.
+            sha256 differ) or for another environment; BUSY, NO_SPACE, FAILED: not recorded. UNKNOWN_OUTCOME: perhaps.
         """
 
     def environment(organisation: str, name: str) -> Deferred[Environment | None]:

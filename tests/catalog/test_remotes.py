@@ -441,3 +441,22 @@ def test_an_environment_goes_when_its_pushes_have_ended(bench):
     assert bench.result(bench.environments.get("acme", "live")) is None
     assert code(bench, bench.environments.remove("acme", "live")) is Code.NOT_FOUND
     assert bench.push(pushes["north"]).state is PushState.GIVEN_UP
+
+
+def test_keys_that_change_while_secrets_are_read_are_read_again(in_memory, monkeypatch):
+    """Rows sealed with the old key were seen, and then it was forgotten."""
+    from conch_pipe.catalog import remotes
+
+    in_memory.remote()
+    look, looks = remotes.secrets, []
+
+    def rotated_meanwhile(connection, name, keys):
+        looks.append(name)
+        if len(looks) == 1:
+            raise PipeError(Code.FAILED, "cannot be unsealed")
+        return look(connection, name, keys)
+
+    monkeypatch.setattr(remotes, "secrets", rotated_meanwhile)
+
+    assert in_memory.result(in_memory.remotes.secrets("north")) == SECRETS
+    assert len(looks) == 2
