@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
@@ -34,6 +36,7 @@ def status(session: Session, wait_s: float | None) -> None:
     state = settings.service.state
     found = service.needed(state, wait_s) if wait_s is not None else service.running(state)
     counts = now(session.catalog.uploads.counts())
+    pushes = now(session.catalog.pushes.counts())
     backlog = now(session.catalog.jobs.backlog())
     moment = datetime.now(UTC)
     queue = {
@@ -54,6 +57,7 @@ def status(session: Session, wait_s: float | None) -> None:
             "config": settings.file,
             "state": state,
             "uploads": {one.value: number for one, number in counts.items()},
+            "pushes": {one.value: number for one, number in pushes.items()},
             "queue": queue,
             "disk": {"free_bytes": disk.free, "total_bytes": disk.total, "least_bytes": disk.least},
         }
@@ -67,7 +71,8 @@ def status(session: Session, wait_s: float | None) -> None:
     session.out.facts(
         [
             ("settings", settings.file),
-            ("uploads", ", ".join(f"{number} {one.value}" for one, number in counts.items())),
+            ("uploads", _counted(counts)),
+            *([("pushes", _counted(pushes))] if any(pushes.values()) else []),
             *(
                 (f"queue {kind}", f"{one['waiting']} waiting, {one['leased']} running, oldest {one['oldest_s']:.0f} s")
                 for kind, one in queue.items()
@@ -78,6 +83,10 @@ def status(session: Session, wait_s: float | None) -> None:
     )
     if disk.free < disk.least:
         session.out.say(f"uploads are refused: less than {disk.least >> 20} MiB are free")
+
+
+def _counted(counts: Mapping[Any, int]) -> str:
+    return ", ".join(f"{number} {one.value}" for one, number in counts.items())
 
 
 def _said(value: object) -> object:

@@ -9,8 +9,10 @@ import pytest
 
 from conch_pipe.cli import service
 from conch_pipe.errors import PipeError
+from conch_pipe.model import Status
 from conch_pipe.presence import Presence
 from tests.cli.conftest import completed
+from tests.cli.pushing import Studio
 
 
 @pytest.fixture
@@ -35,6 +37,19 @@ def test_status_works_when_the_service_is_down(installed, receive):
     assert status["disk"]["free_bytes"] > 0
     people = installed.run("status").out
     assert "not running" in people and "1 COMPLETED" in people
+
+
+def test_status_counts_pushes_once_there_are_any(installed):
+    none = {"WAITING": 0, "PARTIAL": 0, "DELIVERED": 0, "GIVEN_UP": 0}
+    assert installed.json("status")["pushes"] == none
+    assert "GIVEN_UP" not in installed.run("status").out
+    studio = Studio(installed)
+    studio.environment("--remote", "archive", "--remote", "studio")
+    studio.submit()
+    studio.attempt("archive", Status.OK)
+
+    assert installed.json("status")["pushes"] == none | {"WAITING": 1, "DELIVERED": 1}
+    assert "1 WAITING, 0 PARTIAL, 1 DELIVERED, 0 GIVEN_UP" in installed.run("status").out
 
 
 def test_status_tells_process_and_port(installed, running):
