@@ -21,7 +21,8 @@ from tests.crash.installation import DOSE, Installation, wait_for
 from tests.live import pushing
 from tests.live.push_servers import WatchedServer
 
-pytestmark = pytest.mark.crash
+# The first test waits for its installation too.
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
 
 LARGE = 8_000_000  # a main file whose half can be told from its end
 RECORDED = {"R8", "T1", "T2", "T3"}  # the attempt was settled before
