@@ -119,7 +119,7 @@ SCENARIOS = {
     **{f"{label} failed": (failed_at, label, 1, "one") for label in FAILED},
 }
 if DOSE > 1:
-    SCENARIOS |= {f"{label}:1 one": (killed_at, label, 1, "one") for label in PUSH_LABELS}
+    SCENARIOS |= {f"{label}:1 one": (killed_at, label, 1, "one") for label in PUSH_LABELS if label != "R8"}
     SCENARIOS |= {f"{label}:2": (killed_at, label, 2, "both") for label in PUSH_LABELS if label.startswith("R")}
 
 
