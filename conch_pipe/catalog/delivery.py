@@ -149,14 +149,18 @@ def edit(
 ) -> Remote:
     """Change fields and secrets of a remote; what waits for it is tried now.
 
-    :raises PipeError: NOT_FOUND; INVALID when nothing is left to log in with; FAILED, no key to seal with.
+    When nothing is left to log in with it is disabled, until there is something again.
+
+    :raises PipeError: NOT_FOUND; FAILED, no key to seal with.
     """
     unknown = set(changes) - remotes.EDITABLE
     if unknown:
         raise ValueError(f"not fields of a remote that can be edited: {sorted(unknown)}")
-    remotes.existing(connection, name)
-    if secrets:
-        remotes.change_secrets(connection, name, secrets, keys)
+    before = remotes.existing(connection, name)
+    if secrets and not remotes.change_secrets(connection, name, secrets, keys):
+        changes = {**changes, **_disabled(remotes.CREDENTIALS, at)}
+    elif secrets and before.disabled_reason == remotes.CREDENTIALS:
+        changes = {**changes, **_ENABLED}
     return _changed(connection, name, changes, at)
 
 
@@ -177,15 +181,20 @@ def set_pins(connection: Connection, name: str, pins: Iterable[Pin], at: datetim
 
 
 def enable(connection: Connection, name: str, at: datetime) -> Remote:
-    """Attempts connect again; what waits is tried now. :raises PipeError: NOT_FOUND."""
+    """Attempts connect again; what waits is tried now.
+
+    :raises PipeError: NOT_FOUND; CONFLICT when there is nothing to log in with.
+    """
     remotes.existing(connection, name)
+    if not remotes.has_secrets(connection, name):
+        raise PipeError(Code.CONFLICT, f"remote {name} has no password and no key to log in with")
     return _changed(connection, name, _ENABLED, at)
 
 
 def disable(connection: Connection, name: str, reason: str, at: datetime) -> Remote:
     """Attempts are made without a connection until it is enabled. :raises PipeError: NOT_FOUND."""
     remotes.existing(connection, name)
-    return _changed(connection, name, {"enabled": False, "disabled_reason": reason, "disabled_at": at}, at)
+    return _changed(connection, name, _disabled(reason, at), at)
 
 
 def remove_remote(connection: Connection, name: str, at: datetime) -> int:
@@ -221,6 +230,10 @@ def environments_of(connection: Connection, organisation: str | None) -> tuple[E
 
 
 _ENABLED: Mapping[str, Any] = {"enabled": True, "disabled_reason": "", "disabled_at": None, "refused_key": None}
+
+
+def _disabled(reason: str, at: datetime) -> Mapping[str, Any]:
+    return {"enabled": False, "disabled_reason": reason, "disabled_at": at}
 
 
 def _trusting(connection: Connection, name: str, at: datetime) -> Remote:

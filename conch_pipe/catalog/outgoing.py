@@ -132,7 +132,7 @@ class Remotes(Aggregate):
         :param changes: fields of model.Remote, judged before; see ``remotes.EDITABLE``. A new private key needs its
             ``public_key`` here; that of one taken away goes by itself.
         :param secrets: "password" (str) and "private_key" (bytes); None takes one away, what is missing stays.
-        :raises PipeError: NOT_FOUND; INVALID when nothing is left to log in with; FAILED, no key to seal with. BUSY
+        :raises PipeError: NOT_FOUND; FAILED, no key to seal with. BUSY
             may also mean that only the wiping failed; the message says so.
         """
         edited = self._database.write(delivery.edit, name, dict(changes), dict(secrets or {}), self._keys, self._now())

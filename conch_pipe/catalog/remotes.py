@@ -19,7 +19,8 @@ from conch_pipe.catalog.tables import remote_host_keys, remote_secrets, remotes
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Pin, Remote, RemoteSecrets
 
-HOST_KEY = "host_key"  # why a remote is disabled
+HOST_KEY = "host_key"  # why a remote is disabled: it showed another one
+CREDENTIALS = "credentials"  # the last of its secrets was taken away
 # What an operator may change. The rest is the remote's name, or changes by itself.
 EDITABLE = frozenset(
     {
@@ -54,6 +55,8 @@ def add(connection: Connection, remote: Remote, secrets: RemoteSecrets, keys: Ke
     _add_pins(connection, remote.name, remote.pins)
     given = {field: getattr(secrets, field) for field in _FIELDS if getattr(secrets, field) is not None}
     change_secrets(connection, remote.name, given, keys)
+    if not given:
+        raise PipeError(Code.INVALID, f"remote {remote.name} needs a password, a private key or both to log in")
     return existing(connection, remote.name)
 
 
@@ -130,11 +133,12 @@ def secrets(connection: Connection, name: str, keys: KeyFile | None) -> RemoteSe
 
 def change_secrets(
     connection: Connection, name: str, given: Mapping[str, str | bytes | None], keys: KeyFile | None
-) -> None:
+) -> bool:
     """Set or take away; what was there is gone from the file.
 
     :param given: "password" and "private_key"; None takes it away, what is not named stays.
-    :raises PipeError: INVALID when nothing is left to log in with; FAILED when there is no key to seal with.
+    :returns: whether there is something left to log in with.
+    :raises PipeError: FAILED when there is no key to seal with.
     """
     unknown = set(given) - set(_FIELDS)
     if unknown:
@@ -147,10 +151,15 @@ def change_secrets(
             if value is not None:
                 sealed = _sealing(keys).seal(name, field, value)
                 connection.execute(insert(remote_secrets).values(remote=name, field=field, sealed=sealed))
-    if not connection.execute(select(remote_secrets.c.field).where(remote_secrets.c.remote == name)).first():
-        raise PipeError(Code.INVALID, f"remote {name} needs a password, a private key or both to log in")
     if PRIVATE_KEY in given and given[PRIVATE_KEY] is None:
         connection.execute(update(remotes).where(remotes.c.name == name).values(public_key=""))
+    return has_secrets(connection, name)
+
+
+def has_secrets(connection: Connection, name: str) -> bool:
+    """Whether there is something to log in with."""
+    found = connection.execute(select(remote_secrets.c.field).where(remote_secrets.c.remote == name)).first()
+    return found is not None
 
 
 def reseal_all(connection: Connection, keys: KeyFile | None) -> int:

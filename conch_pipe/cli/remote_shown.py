@@ -119,6 +119,10 @@ def warnings(session: Session, remote: Remote) -> list[str]:
             "it showed another host key than the trusted one, so nothing is pushed; compare it with the customer, then "
             f"conch-pipe remote trust {remote.name}; or remote enable {remote.name}, if the old key is back"
         )
+    elif remote.disabled_reason == "credentials":
+        found.append(
+            f"it has no password and no key, so nothing is pushed; conch-pipe remote edit {remote.name} gives it one"
+        )
     elif not remote.enabled:
         found.append(f"it is disabled, and attempts count all the same; conch-pipe remote enable {remote.name}")
     if (why := _unreachable(session, remote)) is not None:
@@ -157,10 +161,17 @@ def trusted(remote: Remote) -> str:
     return {0: "none", 1: "1 key"}.get(len(remote.pins), f"{len(remote.pins)} keys")
 
 
+_WHY = {
+    "host_key": "it showed another host key",
+    "operator": "by an operator",
+    "credentials": "its password and key were taken away",
+}
+
+
 def state(remote: Remote) -> str:
     """Whether it is used, and why not."""
     if remote.enabled:
         return "enabled"
-    why = {"host_key": "it showed another host key", "operator": "by an operator"}.get(remote.disabled_reason)
+    why = _WHY.get(remote.disabled_reason, remote.disabled_reason)
     since = f" since {remote.disabled_at:%Y-%m-%d %H:%M} UTC" if remote.disabled_at else ""
-    return f"disabled{since}: {why or remote.disabled_reason}"
+    return f"disabled{since}: {why}"

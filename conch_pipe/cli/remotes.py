@@ -80,7 +80,7 @@ def add_remote(session: Session, **given: Any) -> None:
 def edit_remote(session: Session, no_password: bool, no_key: bool, **given: Any) -> None:
     """Change what is given of remote NAME. Recordings that wait for it are tried at once.
 
-    The last password or key cannot be taken away: disable or remove the remote instead.
+    Without any password or key the remote is disabled, until it is given one again.
 
     \b
     conch-pipe remote edit acme-eu --password-stdin

@@ -308,6 +308,8 @@ def _fingerprint(blob: bytes) -> str:
 def _disabled(found: _Try) -> Report:
     if found.remote.disabled_reason == "host_key":
         return found.report(Status.HOST_KEY_MISMATCH, "host_key", "the remote is disabled: its host key has changed")
+    if found.remote.disabled_reason == "credentials":
+        return found.report(Status.SFTP_LOGIN_FAILED, "credentials", "the remote's password and key were taken away")
     return found.report(Status.UPLOAD_FAILED, "disabled", "the remote is disabled")
 
 

@@ -154,11 +154,22 @@ def test_secrets_are_set_and_taken_away_one_by_one(bench):
     assert bench.result(bench.remotes.secrets("north")) == RemoteSecrets(SECRETS.password, PRIVATE)
     keyed = bench.result(edit("north", {}, {"password": None}))
     assert (keyed.has_password, keyed.public_key) == (False, "ssh-ed25519 AAAA")
-    assert code(bench, edit("north", {"port": 1}, {"private_key": None})) is Code.INVALID
-    assert bench.result(bench.remotes.get("north")) == keyed
     back = bench.result(edit("north", {}, {"private_key": None, "password": "again " + CANARY}))
     assert (back.has_password, back.public_key) == (True, "")
     assert bench.result(bench.remotes.secrets("north")) == RemoteSecrets("again " + CANARY)
+
+
+def test_a_remote_without_any_secret_is_disabled_until_it_has_one(bench):
+    """Credentials can be removed at any time, the last of them too."""
+    bench.remote()
+
+    bare = bench.result(bench.remotes.edit("north", {}, {"password": None}))
+
+    assert (bare.enabled, bare.disabled_reason, bare.has_password) == (False, "credentials", False)
+    assert sealed(bench, remote="north") == []
+    assert code(bench, bench.remotes.enable("north")) is Code.CONFLICT
+    back = bench.result(bench.remotes.edit("north", {}, {"password": "again " + CANARY}))
+    assert (back.enabled, back.disabled_reason, back.disabled_at) == (True, "", None)
 
 
 def test_a_changed_key_seals_everything_anew(bench):

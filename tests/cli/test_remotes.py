@@ -13,6 +13,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from conch_pipe.cli.session import now
+from conch_pipe.model import RemoteSecrets
 from conch_pipe.ssh.keys import fingerprint, generate, public_blob
 from tests.cli.conftest import Installation
 
@@ -273,15 +274,16 @@ def test_a_new_host_with_the_old_host_keys_is_pointed_out(acme, host_keys):
     assert "those of sftp.acme.example" in acme.run("remote", "edit", "acme-eu", "--host", "203.0.113.9").out
 
 
-def test_a_password_can_be_taken_away_but_not_the_last_way_in(acme):
+def test_a_password_can_be_taken_away_and_without_any_way_in_the_remote_is_disabled(acme):
     added(acme)
 
-    assert acme.json("remote", "edit", "acme-eu", "--no-password", status=1)["error"]["code"] == "invalid"
+    bare = acme.json("remote", "edit", "acme-eu", "--no-password")
+    assert (bare["password"], bare["enabled"], bare["disabled_reason"]) == (False, False, "credentials")
+    assert stored(acme) == RemoteSecrets()
     after = acme.json("remote", "edit", "acme-eu", "--no-password", "--generate-key", "ed25519")
 
     assert (after["password"], bool(after["public_key"])) == (False, True)
     assert stored(acme).password is None
-    assert acme.json("remote", "edit", "acme-eu", "--no-key", status=1)["error"]["code"] == "invalid"
     assert acme.json("remote", "edit", "acme-eu", "--no-key", "--generate-key", "ed25519", status=2)
     both = acme_json(acme, "remote", "edit", "acme-eu", "--password-stdin", input=PASSWORD)
     assert (both["password"], bool(both["public_key"])) == (True, True)

@@ -269,6 +269,17 @@ def test_a_remote_disabled_by_the_operator_uses_attempts_and_no_connection(bench
     ]
 
 
+def test_a_remote_whose_credentials_were_taken_away_is_no_connection_but_a_failed_login(bench):
+    bench.catalog.remote("dock", enabled=False, disabled_reason="credentials")
+    recording = bench.save("dock")
+
+    bench.run(10)
+
+    assert bench.pusher.began == []
+    (logged,) = bench.catalog.attempts(recording, "dock")
+    assert (logged.report.status, logged.report.reason) == (Status.SFTP_LOGIN_FAILED, "credentials")
+
+
 def test_a_change_releases_what_waits_at_once_with_an_attempt_that_does_not_count(bench):
     recordings = [bench.save("dock") for _ in range(20)]
     bench.ends = [WRONG]
