@@ -72,6 +72,7 @@ def test_the_operators_guide_names_every_group_of_the_command():
     named = {line.split()[0] for line in commands(OPERATORS) if line and not line.startswith("-")}
 
     assert named >= {"check", "credential", "org", "schema", "settings", "status", "upload", "warehouse"}
+    assert named >= {"environment", "recording", "remote"}
 
 
 def test_a_wrong_option_or_command_is_found():

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from conch_pipe.catalog import delivery
 from conch_pipe.intake.manifest_text import parse
 from conch_pipe.intake.recordings import NAME_BYTES, mistakes, remote_names
 from conch_pipe.model import PushState, Role, Status
 from conch_pipe.processing.attempts import NOMINAL
-from tests.docs.documents import ROOT, block, blocks, code, rows
+from conch_pipe.remotes.delivery import NOT_TRIED
+from tests.docs.documents import OPERATORS, ROOT, block, blocks, code, rows
 
 RECORDINGS = ROOT / "docs" / "recordings.md"
 SPOOL = Path("/var/lib/pipe-sftp/recordings")
@@ -62,6 +64,22 @@ def test_every_state_and_status_has_its_row():
 
     assert states == [state.value for state in PushState]
     assert sorted(statuses) == sorted(status.value for status in Status)
+
+
+def test_the_operators_guide_says_of_each_status_what_to_do():
+    statuses = [code(status)[0] for status, _, _ in rows(OPERATORS, "status", "whose", "do")]
+
+    assert sorted(statuses) == sorted(status.value for status in Status)
+
+
+def test_the_words_of_the_table_are_those_of_the_program():
+    """No word that is never said; and none of our own is left out. Those of faults: tests/remotes."""
+    told = {word for words, _ in rows(RECORDINGS, "reason", "") for word in code(words)}
+    rooms = ("remotes", "ssh/client", "processing", "catalog")
+    said = "".join(path.read_text() for room in rooms for path in sorted((ROOT / "conch_pipe" / room).glob("*.py")))
+
+    assert {word for word in told if f'"{word}"' not in said} == set()
+    assert told >= {delivery.REMOVED, delivery.NO_OUTCOME, NOT_TRIED, "disabled", "host_key", "too_slow", "internal"}
 
 
 def test_the_schedule_is_the_programs():
