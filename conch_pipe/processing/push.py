@@ -132,6 +132,8 @@ class PushChain:
         self.up_since = utc(clock)  # moments before this passed without us
         # job id → what its outcome is about, as it was before; until that is recorded
         self._before: dict[int, tuple[Push, Recording, Remote | None]] = {}
+        # remote → the host key it was disabled for, and its version then: several connections may meet it at a time
+        self._disabled: dict[str, tuple[bytes | None, datetime | None]] = {}
 
     async def run(self, job: Job) -> Outcome:
         """Make the attempt that is due. :raises PipeError: BUSY to be tried later; see schedule.py for the others."""
@@ -264,10 +266,7 @@ class PushChain:
         if result.attempt is not None:
             self._tell_attempt(result.attempt, about)
         if result.attempt is not None and result.disable and remote is not None:
-            report = result.attempt.report
-            old = ", ".join(_fingerprint(pin.blob) for pin in remote.pins) or "none"
-            new = _fingerprint(report.refused_key) if report.refused_key else report.host_key or "unknown"
-            self.events.note(events.REMOTE_DISABLED, old=old, new=new, **about)
+            self._tell_disabled(result.attempt.report, remote, about)
         state = result.push.state
         if state is PushState.DELIVERED:
             self.events.note(
@@ -281,6 +280,16 @@ class PushChain:
             self.events.note(
                 events.PUSH_GIVEN_UP, attempts=result.push.attempts, reason=outcome.reason or "unknown", **about
             )
+
+    def _tell_disabled(self, report: Report, remote: Remote, about: dict[str, str]) -> None:
+        """Once for each key."""
+        found = report.refused_key, remote.changed_at
+        if self._disabled.get(remote.name) == found:
+            return
+        self._disabled[remote.name] = found
+        old = ", ".join(_fingerprint(pin.blob) for pin in remote.pins) or "none"
+        new = _fingerprint(report.refused_key) if report.refused_key else report.host_key or "unknown"
+        self.events.note(events.REMOTE_DISABLED, old=old, new=new, **about)
 
     def _tell_attempt(self, attempt: Attempt, about: dict[str, str]) -> None:
         report = attempt.report

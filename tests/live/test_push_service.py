@@ -108,6 +108,25 @@ def shown(service: Service, *words: str) -> Any:
     return json.loads(service.command(*words, "--json"))
 
 
+def test_what_opens_a_remote_is_found_wherever_it_is_told(tmp_path):
+    """The search at the end of the tests below finds what it looks for."""
+    (tmp_path / "state").mkdir()
+    looking = Service(tmp_path)
+    key = make_key(tmp_path / "key")
+    looking.hides("a-password-6e1d", key)
+    lines = key.read_text().splitlines()
+    looking.log.write_text(f"{lines[0]} {lines[1]} {key.with_suffix('.pub').read_text()}")
+    assert looking.leaks() == []
+
+    for number, told in enumerate((b"x a-password-6e1d x", *(line.encode() for line in lines[3:5]), *looking.private)):
+        path = tmp_path / "state" / str(number)
+        path.write_bytes(told)
+        looking.said = [told.decode("latin-1")] if number == 0 else []
+
+        assert looking.leaks() == [str(path), *looking.said]
+        path.unlink()
+
+
 def test_recordings_go_to_two_remotes_and_then_they_are_deleted_here(service, server, by_key):
     """By password to one and by key to the other; the log has a row for each."""
     pushing.add_remote(service, "two-word", server)
@@ -177,8 +196,8 @@ def test_no_password_byte_goes_out_to_another_host_key_until_it_is_trusted(servi
         remote = shown(service, "remote", "show", "moved")
         assert (remote["enabled"], remote["disabled_reason"]) == (False, "host_key")
         wait_for(lambda: "remote moved is disabled" in service.log_text(), "the event")
-        events = [line for line in service.log_text().splitlines() if "remote moved is disabled" in line]
-        assert all(f"shows host key {new} instead of {old}" in event for event in events)
+        (event,) = [line for line in service.log_text().splitlines() if "remote moved is disabled" in line]
+        assert f"shows host key {new} instead of {old}" in event
         # Connected no more, whatever comes.
         made |= hand_over(service, "moved", "moved-5")
         tried(service, "moved", "moved-5")

@@ -255,6 +255,27 @@ def test_another_host_key_disables_the_remote_and_nothing_connects_any_more(benc
     assert bench.catalog.state(first, "dock").attempts == bench.catalog.state(second, "dock").attempts == 2
 
 
+def test_connections_that_meet_another_host_key_at_the_same_time_tell_it_once(bench):
+    """And once more when the remote shows a third one after an operator has changed it."""
+    bench.catalog.remote("dock", pins=(Pin(b"old key", START, "given"),))
+    bench.save("dock")
+    bench.run(1)
+    for other in (OTHER_KEY, replace(OTHER_KEY, refused_key=b"third key")):
+        bench.pusher.began.clear()
+        bench.heard.clear()
+        bench.always["dock"], bench.seconds = other, 2.0
+        bench.save("dock"), bench.save("dock")
+
+        bench.run(5)
+
+        assert len(bench.pusher.began) == 2
+        assert bench.names().count("remote.disabled") == 1
+        bench.always["dock"], bench.seconds = None, 0.0
+        bench.catalog.change("dock", enabled=True, disabled_reason="", pins=(Pin(b"new key", START, "trusted"),))
+        bench.save("dock")
+        bench.run(5)
+
+
 def test_a_remote_disabled_by_the_operator_uses_attempts_and_no_connection(bench):
     bench.catalog.remote("dock", enabled=False, disabled_reason="operator")
     recording = bench.save("dock")
