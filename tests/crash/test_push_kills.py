@@ -108,6 +108,25 @@ def failed_at(label: str, _number: int, environment: str, deliveries: Deliveries
     installation.stop()
 
 
+def stopped_at(_label: str, _number: int, environment: str, deliveries: Deliveries) -> None:
+    """SIGTERM in the middle of a file: the service ends, and the same attempt is made at the next start."""
+    installation, peer = deliveries.installation, deliveries.peer
+    handed = deliveries.hand_over("stopped", environment)
+    gate = peer.stop_at(handed.names["main"], 0)
+    installation.launch().listening()
+    for remote in ENVIRONMENTS[environment]:
+        wait_for(lambda remote=remote: deliveries.sent("stopped", remote), f"the file on its way to {remote}")
+    installation.stop()
+    assert pushing.attempts(installation, "stopped") == {}
+    gate.unlink()
+
+    installation.launch().listening()
+
+    installation.idle()
+    deliveries.audit()
+    installation.stop()
+
+
 def environment_of(label: str) -> str:
     """Two pushes of one recording, unless what is told after the kill is about one."""
     return "one" if label == "R8" else "both"
@@ -117,6 +136,7 @@ SCENARIOS = {
     **{f"{label}:1": (killed_at, label, 1, environment_of(label)) for label in PUSH_LABELS},
     **{f"{label} replaced": (replaced_at, label, 1, "one") for label in REPLACED},
     **{f"{label} failed": (failed_at, label, 1, "one") for label in FAILED},
+    "stopped": (stopped_at, "", 0, "both"),
 }
 if DOSE > 1:
     SCENARIOS |= {f"{label}:1 one": (killed_at, label, 1, "one") for label in PUSH_LABELS if label != "R8"}

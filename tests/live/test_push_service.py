@@ -333,3 +333,16 @@ def test_follow_draws_lines_into_a_pipe_until_all_is_delivered(service, server):
     assert lines[-1].split()[:2] == ["long", "DELIVERED"]
     assert "\x1b" not in "".join(lines)
     arrived(server.files / "in", made)
+
+
+def test_with_several_processes_the_parent_pushes(fresh_service, server):
+    service = fresh_service(pushing.ALLOWED | {"service.processes": 2})
+    pushing.add_remote(service, "parents", server)
+    environment(service, "parents", "--remote", "parents", "--delete-delivered")
+
+    made = hand_over(service, "parents", "parents-1", "parents-2", sizes=GROUP)
+
+    delivered(service, "parents", *made)
+    arrived(server.files / "in", made)
+    for one in made:
+        assert pushing.attempts(service, one) == {"parents": [(1, "OK", "")]}
