@@ -139,6 +139,16 @@ REMOTE_INSECURE = Kind(
     LogLevel.warn,
 )
 
+WEB_REQUEST = Kind(
+    "web.request", "{address} {method} {route}: {status}, {received} bytes, {seconds:.3f} s", LogLevel.debug
+)
+WEB_CERTIFICATE = Kind("web.certificate", "TLS certificate of {names}, valid until {until}")
+WEB_CERTIFICATE_REFUSED = Kind(
+    "web.certificate_refused",
+    "the new TLS certificate cannot be used, the last good one stays: {reason}",
+    LogLevel.error,
+)
+
 WORKER_STARTED = Kind("worker.started", "worker {pid} started", LogLevel.debug)
 WORKER_DIED = Kind("worker.died", "worker {pid} died: {reason}", LogLevel.error)
 WAREHOUSE_BUSY = Kind("warehouse.busy", "the analytics file is in use elsewhere; uploads wait", LogLevel.warn)

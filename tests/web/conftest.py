@@ -1,0 +1,277 @@
+"""The HTTP door in memory: raw bytes at one end, the real intake and catalog at the other, and a Clock."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, execute, fail, succeed
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from conch_pipe.catalog import Catalog, DirectDatabase
+from conch_pipe.errors import Code, PipeError
+from conch_pipe.formats.schema import SchemaBook, shipped
+from conch_pipe.intake.intake import Intake
+from conch_pipe.intake.intake import Limits as IntakeLimits
+from conch_pipe.model import Client
+from conch_pipe.objects.folder import FolderObjects
+from conch_pipe.web.api import application, upload_api
+from conch_pipe.web.limits import Limits
+from conch_pipe.web.site import Site
+from conch_pipe.web.tokens import Tokens
+from tests.sftp.fakes import HeardEvents
+
+START = 1_800_000_000.0
+SECRET = "kanarek-0123456789012345678901234567890123456"
+MAX_BYTES = 1_000_000
+SCHEMA = "orgShifts"
+
+
+class Answer:
+    """One response as it was on the wire."""
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        return self.json["error"]["code"]
+
+    def __repr__(self) -> str:
+        return f"<Answer {self.status} {self.body[:200]!r}>"
+
+
+def answers(data: bytes, heads: int = 0) -> list[Answer]:
+    """Responses one after another; the last ``heads`` have no body."""
+    found: list[Answer] = []
+    while data:
+        head, _, data = data.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        length = 0 if heads else int(headers.get("content-length", 0))
+        found.append(Answer(int(first.split()[1]), headers, data[:length]))
+        data = data[length:]
+    return found
+
+
+class Transport(StringTransport):
+    """Remembers whether it was cut."""
+
+    aborting = False
+
+    def abortConnection(self) -> None:
+        self.aborting = True
+        self.loseConnection()
+
+
+class Connection:
+    """One TCP connection."""
+
+    def __init__(self, door: Door, address: str = "192.0.2.1") -> None:
+        self.door = door
+        self.transport = Transport(hostAddress=IPv4Address("TCP", "127.0.0.1", 80))
+        self.channel = door.site.buildProtocol(IPv4Address("TCP", address, 50_000))
+        if self.channel is not None:
+            self.channel.makeConnection(self.transport)
+            door.connections.append(self)
+
+    def send(self, data: bytes) -> Connection:
+        self.channel.dataReceived(data)
+        return self
+
+    def ask(self, method: str, path: str, body: bytes = b"", /, **headers: str) -> Connection:
+        """Send a request; a header's name is written with underscores."""
+        lines = [f"{method} {path} HTTP/1.1"]
+        headers = {"Host": "pipe.example", **headers}
+        if body and "Transfer_Encoding" not in headers:
+            headers.setdefault("Content_Length", str(len(body)))
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        return self.send(("\r\n".join(lines) + "\r\n\r\n").encode() + body)
+
+    @property
+    def answers(self) -> list[Answer]:
+        return answers(self.transport.value())
+
+    @property
+    def answer(self) -> Answer:
+        (found,) = self.answers
+        return found
+
+    def cut(self) -> None:
+        if self.channel is not None and self in self.door.connections:
+            self.door.connections.remove(self)
+            self.channel.connectionLost(Failure(ConnectionError("cut")))
+
+    @property
+    def closed(self) -> bool:
+        return self.transport.disconnecting
+
+
+class StubLogin:
+    """An ILogin for one client; how slow and alike failures are is the login core's own test."""
+
+    def __init__(self, door: Door) -> None:
+        self.door = door
+        self.asked: list[tuple[bytes, bytes]] = []
+        self.waits: list[bool] = []
+        self.broken: PipeError | None = None
+        self.held: list[Deferred[None]] | None = None
+
+    def check(self, username: bytes, secret: bytes, peer: Any, waits: Any) -> Deferred[Client]:
+        self.asked.append((username, secret))
+        if self.held is not None:
+            self.held.append(Deferred())
+            return self.held[-1].addCallback(lambda _: self._check(username, secret, peer, waits))
+        try:
+            return succeed(self._check(username, secret, peer, waits))
+        except PipeError as error:
+            return fail(error)
+
+    def _check(self, username: bytes, secret: bytes, peer: Any, waits: Any) -> Client:
+        self.waits.append(waits())
+        if self.broken:
+            raise self.broken
+        if (username.decode(), secret.decode()) != (self.door.client_id, SECRET):
+            raise PipeError(Code.UNAUTHORIZED, "login failed")
+        return Client(self.door.client_id, "acme", frozenset({SCHEMA}), peer)
+
+
+class Door:
+    """Everything behind the listening socket."""
+
+    def __init__(self, folder: Any, limits: Limits, forwarded_from: tuple[str, ...] = ()) -> None:
+        self.folder = folder
+        self.clock = Clock()
+        self.clock.advance(START)
+        self.events = HeardEvents()
+        self.database = DirectDatabase("sqlite://")
+        self.database.open()
+        self.catalog = Catalog(self.database, self.clock)
+        self.now(self.catalog.organisations.create("acme"))
+        self.now(self.catalog.organisations.enable_schema("acme", SCHEMA))
+        self.client_id = self.credential("acme")
+        schemas = SchemaBook(shipped())
+        schemas.refresh()
+        self.spool = folder / "spool"
+        self.spool.mkdir()
+        self.intake = Intake(
+            self.spool,
+            FolderObjects(folder / "objects", execute),
+            self.catalog.uploads,
+            self.events,
+            self.clock,
+            execute,
+            schemas,
+            IntakeLimits(max_bytes=MAX_BYTES, free_bytes=0, free_share=0, free_inodes_share=0, small_bytes=1000),
+        )
+        self.tokens = Tokens([b"k" * 32], self.clock.seconds, 900)
+        self.login = StubLogin(self)
+        self.limits = limits
+        self.site = Site(
+            application(
+                upload_api(
+                    intake=self.intake,
+                    uploads=self.catalog.uploads,
+                    credentials=self.catalog.credentials,
+                    login=self.login,
+                    tokens=self.tokens,
+                    events=self.events,
+                    clock=self.clock,
+                    limits=limits,
+                    max_bytes=MAX_BYTES,
+                )
+            ),
+            self.events,
+            self.clock,
+            limits,
+            forwarded_from,
+        )
+        self.connections: list[Connection] = []
+
+    def now(self, asked: Deferred[Any]) -> Any:
+        fired: list[Any] = []
+        asked.addBoth(fired.append)
+        if isinstance(fired[0], Failure):
+            fired[0].raiseException()
+        return fired[0]
+
+    def credential(self, organisation: str) -> str:
+        created, _ = self.now(self.catalog.credentials.create(organisation))
+        return created.client_id
+
+    def connect(self, address: str = "192.0.2.1") -> Connection:
+        return Connection(self, address)
+
+    def bearer(self, client_id: str = "") -> str:
+        return f"Bearer {self.tokens.issue(client_id or self.client_id)}"
+
+    def ask(self, method: str, path: str, body: bytes = b"", /, **headers: str) -> Answer:
+        """One request with a token, on a connection of its own."""
+        headers.setdefault("Authorization", self.bearer())
+        return self.connect().ask(method, path, body, **headers).answer
+
+    def uploads(self) -> tuple[Any, ...]:
+        return self.now(self.catalog.uploads.list())
+
+    def spooled(self) -> list[str]:
+        return [path.name for path in self.spool.iterdir()]
+
+    def advance(self, seconds: float, step: float = 0.5) -> None:
+        while seconds > 0:
+            self.clock.advance(min(step, seconds))
+            seconds -= step
+
+    def close(self) -> None:
+        for connection in list(self.connections):
+            connection.cut()
+        self.database.close()
+        assert self.clock.getDelayedCalls() == []
+        assert self.site.connections == 0
+
+
+LIMITS = Limits(body_bytes=MAX_BYTES + (1 << 20))
+
+
+@pytest.fixture
+def make(tmp_path):
+    """A function that makes a Door with other limits."""
+    made: list[Door] = []
+
+    def door(forwarded_from: tuple[str, ...] = (), **changes: Any) -> Door:
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        made.append(Door(folder, replace(LIMITS, **changes), forwarded_from))
+        return made[-1]
+
+    yield door
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def door(make) -> Door:
+    return make()
+
+
+def form(*parts: tuple[str, str | bytes] | tuple[str, str | bytes, str], boundary: str = "xyz") -> bytes:
+    """A multipart/form-data body of (name, value) and (name, content, filename)."""
+    body = b""
+    for name, value, *filename in parts:
+        extra = f'; filename="{filename[0]}"' if filename else ""
+        data = value if isinstance(value, bytes) else value.encode()
+        body += (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n'.encode() + data + b"\r\n"
+        )
+    return body + f"--{boundary}--\r\n".encode()
+
+
+FORM = "multipart/form-data; boundary=xyz"
