@@ -29,6 +29,7 @@ RECORDED = {"R8", "T1", "T2", "T3"}  # the attempt was settled before
 # Some of the attempt is done, nothing of it is recorded; or it is.
 REPLACED = ("R5", "R6", "R7", "R8") if DOSE > 1 else ("R6", "R8")
 FAILED = ("R7", "R8")
+MANUAL = ("R1", "R6", "R7", "R8") if DOSE > 1 else ("R7",)
 
 
 def killed_at(label: str, number: int, environment: str, deliveries: Deliveries) -> None:
@@ -108,6 +109,29 @@ def failed_at(label: str, _number: int, environment: str, deliveries: Deliveries
     installation.stop()
 
 
+def manual_at(label: str, _number: int, environment: str, deliveries: Deliveries) -> None:
+    """An attempt that an operator asked for is made again too, and is none of the 13."""
+    installation = deliveries.installation
+    recording = f"{label}-manual"
+    installation.command("remote", "disable", "near", "--yes")
+    handed = deliveries.hand_over(recording, environment)
+    installation.launch().listening()
+    failed = {"near": [(1, "UPLOAD_FAILED", "disabled")]}
+    wait_for(lambda: pushing.attempts(installation, recording) == failed, "an attempt without a connection")
+    installation.stop()
+    installation.command("remote", "enable", "near", "--yes")
+    installation.launch(f"{label}:1").dies()
+
+    installation.launch().listening()
+
+    wait_for(lambda: pushing.state(installation, recording, "near") == "DELIVERED", "the delivery")
+    installation.idle()
+    assert pushing.attempts(installation, recording) == {"near": [*failed["near"], (0, "OK", "")]}
+    assert pushing.pushes(installation, recording)["near"]["attempts"] == 1
+    assert deliveries.there(recording, "near") == handed.content
+    installation.stop()
+
+
 def stopped_at(_label: str, _number: int, environment: str, deliveries: Deliveries) -> None:
     """SIGTERM in the middle of a file: the service ends, and the same attempt is made at the next start."""
     installation, peer = deliveries.installation, deliveries.peer
@@ -136,6 +160,7 @@ SCENARIOS = {
     **{f"{label}:1": (killed_at, label, 1, environment_of(label)) for label in PUSH_LABELS},
     **{f"{label} replaced": (replaced_at, label, 1, "one") for label in REPLACED},
     **{f"{label} failed": (failed_at, label, 1, "one") for label in FAILED},
+    **{f"{label} manual": (manual_at, label, 1, "one") for label in MANUAL},
     "stopped": (stopped_at, "", 0, "both"),
 }
 if DOSE > 1:
