@@ -39,7 +39,10 @@ from conch_pipe.intake.intake import Limits as IntakeLimits
 from conch_pipe.intake.manifests import Manifests
 from conch_pipe.intake.recordings import RecordingIntake
 from conch_pipe.intake.temporary_names import OFF, TemporaryNames
-from conch_pipe.interfaces import IObjects, IWarehouse, IWorkers
+from conch_pipe.interfaces import ILogin, IObjects, IWarehouse, IWorkers
+from conch_pipe.login.core import Login
+from conch_pipe.login.core import Rules as LoginRules
+from conch_pipe.login.secrets import HashThreads
 from conch_pipe.objects.folder import FolderObjects
 from conch_pipe.presence import Presence
 from conch_pipe.processes import counts
@@ -60,7 +63,6 @@ from conch_pipe.remotes.insecure import tell_insecure
 from conch_pipe.remotes.pusher import Pusher
 from conch_pipe.remotes.session import Surroundings
 from conch_pipe.settings import Settings, local_path
-from conch_pipe.sftp.secrets import HashThreads
 from conch_pipe.sftp.service import Rules, SFTPService
 from conch_pipe.ssh.client.limits import ClientLimits
 from conch_pipe.ssh.interfaces import FileSystemStatus
@@ -171,9 +173,10 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
     recordings = RecordingIntake(catalog.recordings, _roots(settings), with_files, happenings, clock)
     manifests = Manifests(settings.push.spool, recordings, with_files, happenings, clock, look_s=settings.push.look_s)
     endpoint = _endpoint(settings, reactor)
+    login = _login(settings, catalog, happenings, reactor)
     sftp: SFTPService | Doors
     if settings.service.processes == 1:
-        sftp = _sftp(settings, endpoint, intake, catalog, happenings, reactor)
+        sftp = _sftp(settings, endpoint, intake, catalog, happenings, reactor, login)
     else:
         if settings.ssh.endpoint.startswith("haproxy:"):
             raise PipeError(Code.INVALID, "ssh.endpoint: with several processes, ssh.proxy_from instead of haproxy:")
@@ -233,7 +236,8 @@ def assemble_door(
     endpoint = AdoptedStreamServerEndpoint(reactor, SOCKET, AddressFamily(given["family"]))
     tally = counts.take(COUNTS, given["index"])
     key = bytes.fromhex(given["key"])
-    sftp = _sftp(settings, endpoint, intake, catalog, happenings, reactor, tally, report, key)
+    login = _login(settings, catalog, happenings, reactor, report, key)
+    sftp = _sftp(settings, endpoint, intake, catalog, happenings, reactor, login, tally, report)
     return Door(
         reactor,
         schemas=schemas,
@@ -345,9 +349,9 @@ def _sftp(
     catalog: Catalog,
     happenings: Events,
     reactor: Any,
+    login: ILogin,
     tally: Tally | None = None,
     say: Callable[..., None] | None = None,
-    key: bytes | None = None,
 ) -> SFTPService:
     clock = reactor
     tally = tally or OwnTally()
@@ -360,13 +364,11 @@ def _sftp(
         credentials=catalog.credentials,
         events=happenings,
         clock=clock,
-        threads=HashThreads(reactor),
+        login=login,
         disk=partial(_disk_numbers, settings),
         limits=SSHLimits(**settings.limits.ssh()),
         rules=Rules(
             connections_per_client=settings.limits.per_client,
-            failures_per_minute=settings.limits.failures_per_minute,
-            longest_delay_s=settings.limits.delay_s,
             files_remembered=settings.limits.remembered,
             elsewhere_s=settings.uploads.stat_elsewhere_s,
             leftover_s=settings.uploads.leftover_s,
@@ -381,8 +383,20 @@ def _sftp(
             "retiring": [keys[path] for path in settings.ssh.retiring_host_keys],
         },
         say=say,
-        key=key,
     )
+
+
+def _login(
+    settings: Settings,
+    catalog: Catalog,
+    happenings: Events,
+    reactor: Any,
+    say: Callable[..., None] | None = None,
+    key: bytes | None = None,
+) -> Login:
+    limits = settings.limits
+    rules = LoginRules(limits.failures_per_minute, limits.delay_s, limits.login_s)
+    return Login(catalog.credentials, HashThreads(reactor), happenings, reactor, rules, say=say, key=key)
 
 
 def _local(url: str) -> Any:

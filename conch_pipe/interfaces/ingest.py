@@ -142,6 +142,15 @@ class ILogin(Interface):
         :raises PipeError: UNAUTHORIZED; BUSY, nobody could tell now.
         """
 
+    def start() -> None:
+        """A door starts: before its first ``check``."""
+
+    def stop() -> None:
+        """That door has stopped. Each that was started stops once."""
+
+    def hear(message: Mapping[str, Any]) -> None:
+        """What another process said: that a login failed there, perhaps."""
+
 
 class IUploads(Interface):
     """Records of uploads. Implemented in ``catalog``."""

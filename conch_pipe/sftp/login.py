@@ -1,88 +1,42 @@
-"""Logging in with client_id and client_secret: who may come in, and that a failure tells nothing.
-
-Unknown client, wrong secret, revoked, too long, odd characters: the same words after the same time. Where connections
-and their limits are is ``ssh``'s matter; what a client may do afterwards is ``session``'s.
-"""
+"""Logging in over SSH: the login core's answer as Twisted's cred has it. Decides nothing itself."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import os
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from datetime import timedelta
+from collections.abc import Callable
 from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.error import UnauthorizedLogin
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from conch_pipe import events
-from conch_pipe.errors import PipeError
-from conch_pipe.interfaces import ICredentials, IEvents
-from conch_pipe.model import Client, Credential, Peer, utc
-from conch_pipe.sftp.secrets import SecretChecks
-from conch_pipe.sftp.throttle import Throttle, network
+from conch_pipe.errors import Code, PipeError
+from conch_pipe.interfaces import IEvents, ILogin
+from conch_pipe.model import Peer
 from conch_pipe.ssh.interfaces import IPasswordAttempt
-
-FLOOR_S = 1.0  # a failure is answered no sooner
-JITTER_S = 0.2
-REMEMBER_EVERY = timedelta(minutes=1)
-RECENT_S = 1.0  # for so long a credential is not asked for again by those whose secret was verified: a login storm
-RECENT = 1000  # credentials
-CLIENT_DELAY_S = 5.0  # a whole delay would be a lock: logins have a deadline
-_CLIENT_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 
 
 @implementer(ICredentialsChecker)
-class Login:
+class PasswordChecker:
     """Checks an ssh.interfaces.IPasswordAttempt.
 
-    :param credentials: an ICredentials; asked once per login, but see RECENT_S.
-    :param checks: compares secrets.
     :param disconnect: ends a connection that cannot be told yes or no now: session id and text for the client.
     :param waits: whether a connection, by its session id, is there and still waits for an answer.
-    :param free: failures of one account or address in a minute before answers are slowed down.
-    :param longest_s: the longest such delay of an address.
-    :param say: tells other processes of failures, which they :meth:`hear`.
-    :param key: for the names of accounts; the same in all of them.
     """
 
     credentialInterfaces = (IPasswordAttempt,)
     _log = Logger(namespace="conch_pipe.sftp")
 
     def __init__(
-        self,
-        credentials: ICredentials,
-        checks: SecretChecks,
-        events: IEvents,
-        clock: IReactorTime,
-        disconnect: Callable[[str, str], None],
-        waits: Callable[[str], bool],
-        *,
-        free: int = 10,
-        longest_s: float = 30.0,
-        say: Callable[..., None] | None = None,
-        key: bytes | None = None,
+        self, login: ILogin, events: IEvents, disconnect: Callable[[str, str], None], waits: Callable[[str], bool]
     ) -> None:
-        self._say = say
-        self._credentials: Any = credentials
-        self._checks = checks
+        self._login: Any = login
         self._events = events
-        self._clock = clock
         self._disconnect = disconnect
         self._waits = waits
-        self._addresses = Throttle(clock.seconds, free=free, longest_s=longest_s)
-        self._clients = Throttle(clock.seconds, free=free, longest_s=min(longest_s, CLIENT_DELAY_S))
-        self._key = key or os.urandom(32)
-        self._recent: dict[bytes, tuple[Credential, float]] = {}  # as the catalog had it, until
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
         """See ICredentialsChecker.
@@ -91,101 +45,17 @@ class Login:
             (too many checks wait, the catalog cannot be asked) the connection is ended with a text first.
         """
         peer = Peer(credentials.address, credentials.port, credentials.banner, credentials.session)
-        recent = self._just_found(credentials.username)
-        if self._checks.known(recent, credentials.password) and self._waits(peer.session):
-            assert recent is not None
-            return succeed(self._welcome(recent, peer))
-        return Deferred.fromCoroutine(self._decide(credentials, peer))
-
-    def hear(self, message: Mapping[str, Any]) -> None:
-        """A login failed in another process."""
-        if "failed" in message:
-            self._addresses.failed(str(message["source"]))
-            self._clients.failed(str(message["failed"]))
-
-    async def _decide(self, given: Any, peer: Peer) -> Client:
-        try:
-            return await self._login(given, peer)
-        except PipeError as error:
-            self._log.warn("a login from {address} was put off: {problem}", address=peer.address, problem=str(error))
-            self._events.note(events.SESSION_REFUSED, address=peer.address, reason=error.message)
-            self._disconnect(peer.session, error.message)
-            raise UnauthorizedLogin("try again later") from error
-
-    async def _login(self, given: Any, peer: Peer) -> Client:
-        username = bytes(given.username)
-        credential = await self._find(username)
-
-        # A secret proven minutes ago waits for nobody else's failures.
-        if not self._checks.known(credential, given.password):
-            account, source = self._account(username), network(peer.address)
-            delay = max(self._addresses.delay(source), self._clients.delay(account))
-            await self._until(self._clock.seconds() + delay)
-            earliest = self._clock.seconds() + FLOOR_S + self._jitter(username)
-            if not await self._checks.check(credential, given.password):
-                self._addresses.failed(source)
-                self._clients.failed(account)
-                if self._say is not None:
-                    self._say(failed=account, source=source)
-                self._tell_failed(peer, credential)
-                await self._until(earliest)
-                raise UnauthorizedLogin("login failed")
-
-        if not self._waits(peer.session):
-            raise UnauthorizedLogin("the client is gone")  # nobody logged in, so no login is told
-        assert credential is not None
-        return self._welcome(credential, peer)
-
-    def _just_found(self, username: bytes) -> Credential | None:
-        credential, until = self._recent.get(username, (None, 0.0))
-        return credential if 0 < until - self._clock.seconds() <= RECENT_S else None
-
-    async def _find(self, username: bytes) -> Credential | None:
-        if not _CLIENT_ID.fullmatch(username):
-            return None
-        began = self._clock.seconds()
-        credential: Credential | None = await self._credentials.find(username.decode())
-        if credential is not None:
-            self._recent.pop(username, None)
-            self._recent[username] = (credential, began + RECENT_S)
-            if len(self._recent) > RECENT:
-                del self._recent[next(iter(self._recent))]
-        return credential
-
-    def _welcome(self, credential: Credential, peer: Peer) -> Client:
-        now, last = utc(self._clock), credential.last_login_at
-        if last is None or now - last >= REMEMBER_EVERY:  # else a login storm would be a storm of writes
-            self._credentials.logged_in(credential.client_id, now).addErrback(self._not_remembered)
-            username = credential.client_id.encode()
-            if username in self._recent:
-                found, until = self._recent[username]
-                self._recent[username] = (replace(found, last_login_at=now), until)
-        return Client(credential.client_id, credential.organisation, frozenset(credential.schemas), peer)
-
-    def _not_remembered(self, failure: Failure) -> None:
-        failure.trap(PipeError)
-        self._log.warn("the time of a login was not recorded: {problem}", problem=str(failure.value))
-
-    def _tell_failed(self, peer: Peer, credential: Credential | None) -> None:
-        # The name that was tried is not told unless it is one of ours: people type secrets into it.
-        self._events.note(
-            events.LOGIN_FAILED,
-            address=peer.address,
-            banner=peer.banner,
-            session=peer.session,
-            client_id=credential.client_id if credential is not None else "",
-            reason="unknown" if credential is None else "revoked" if credential.revoked_at is not None else "secret",
+        checked: Deferred[Any] = self._login.check(
+            credentials.username, credentials.password, peer, lambda: self._waits(peer.session)
         )
+        return checked.addErrback(self._refused, peer)
 
-    async def _until(self, at: float) -> None:
-        left = at - self._clock.seconds()
-        if left > 0:
-            await deferLater(self._clock, left)
-
-    def _account(self, username: bytes) -> str:
-        # Hashed, so that long and odd names cost no memory and lie nowhere in clear.
-        return hashlib.blake2b(username, digest_size=16, key=self._key).hexdigest()
-
-    def _jitter(self, username: bytes) -> float:
-        # The same for the same name: averaging over many tries gains nothing.
-        return JITTER_S * hmac.digest(self._key, username, "sha256")[0] / 256
+    def _refused(self, failure: Failure, peer: Peer) -> None:
+        failure.trap(PipeError)
+        error: Any = failure.value
+        if error.code is Code.UNAUTHORIZED:
+            raise UnauthorizedLogin(error.message) from error
+        self._log.warn("a login from {address} was put off: {problem}", address=peer.address, problem=str(error))
+        self._events.note(events.SESSION_REFUSED, address=peer.address, reason=error.message)
+        self._disconnect(peer.session, error.message)
+        raise UnauthorizedLogin("try again later") from error

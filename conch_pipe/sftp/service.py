@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.conch.ssh.keys import Key
@@ -18,11 +18,10 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from conch_pipe.errors import PipeError
-from conch_pipe.interfaces import ICredentials, IEvents, IIntake, IUploads
+from conch_pipe.interfaces import ICredentials, IEvents, IIntake, ILogin, IUploads
 from conch_pipe.sftp.listener import ConnectionEvents
-from conch_pipe.sftp.login import Login
+from conch_pipe.sftp.login import PasswordChecker
 from conch_pipe.sftp.realm import PutRealm
-from conch_pipe.sftp.secrets import COST, SecretChecks
 from conch_pipe.sftp.visits import Visits
 from conch_pipe.sftp.watch import Watch
 from conch_pipe.ssh.interfaces import FileSystemStatus
@@ -33,38 +32,20 @@ from conch_pipe.ssh.transport.tcp import hasten
 _LOOK_S = 0.25
 
 
-class Threads(Protocol):
-    """Where bcrypt runs: see secrets.HashThreads."""
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-    def __call__(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Rules:
     """Numbers of this room; those of the wire are in ssh.limits.
 
     :param connections_per_client: logged-in connections of one client_id.
-    :param failures_per_minute: failed logins of an account or address in a minute that cost nothing.
-    :param longest_delay_s: of a slowed-down answer; at most two thirds of the login deadline.
     :param files_remembered: files one connection is shown in its listings.
     :param elsewhere_s: seconds for which STAT on another connection of the client knows an upload.
     :param leftover_s: seconds a complete file waits under its temporary name for RENAME.
-    :param hash_threads: bcrypt checks at a time.
-    :param hash_cost: bcrypt cost of stored secrets.
     """
 
     connections_per_client: int = 10
-    failures_per_minute: int = 10
-    longest_delay_s: float = 20.0
     files_remembered: int = 5000
     elsewhere_s: float = 600.0
     leftover_s: float = 600.0
-    hash_threads: int = 1
-    hash_cost: int = COST
 
 
 class SFTPService(Service):
@@ -72,11 +53,10 @@ class SFTPService(Service):
 
     :param endpoint: where; its ``listen`` must answer at once, as Twisted's own do.
     :param host_keys: private Ed25519 and RSA keys.
-    :param threads: where bcrypt runs; started and stopped with the service.
+    :param login: who may come in; started and stopped with the service.
     :param disk: gives the spool's numbers for statvfs.
     :param door: what PutFactory may be told besides: ``tally``, ``seconds``, ``penalty_exempt``, ``proxy_from``.
     :param say: sends a message to the other processes that listen, when there are some; they get it by ``hear``.
-    :param key: names of accounts are hashed under it; the same in all of them.
     """
 
     name = "sftp"  # type: ignore[assignment]  # twisted declares None
@@ -91,17 +71,16 @@ class SFTPService(Service):
         credentials: ICredentials,
         events: IEvents,
         clock: IReactorTime,
-        threads: Threads,
+        login: ILogin,
         disk: Callable[[], FileSystemStatus],
         limits: Limits,
         rules: Rules,
         door: Mapping[str, Any] | None = None,
         say: Callable[..., None] | None = None,
-        key: bytes | None = None,
     ) -> None:
         self._endpoint: Any = endpoint
         self._clock = clock
-        self._threads = threads
+        self._login: Any = login
         self._uploads: Any = uploads
         self._alone = say is None  # every upload passes here
         self.visits = Visits(
@@ -114,22 +93,10 @@ class SFTPService(Service):
             tally=(door or {}).get("tally"),
             say=say,
         )
-        self._login = login = Login(
-            credentials,
-            SecretChecks(clock, threads, threads=rules.hash_threads, cost=rules.hash_cost),
-            events,
-            clock,
-            self._disconnect,
-            self._waits,
-            free=rules.failures_per_minute,
-            # A delay beyond the login deadline would lock out everybody behind the address.
-            longest_s=min(rules.longest_delay_s, limits.login_s * 2 / 3),
-            say=say,
-            key=key,
-        )
+        checker = PasswordChecker(login, events, self._disconnect, self._waits)
         realm = PutRealm(self.visits, intake, uploads, events, disk)
         listener = ConnectionEvents(self.visits, events)
-        self._factory = PutFactory(Portal(realm, [login]), host_keys, listener, clock, limits, **(door or {}))
+        self._factory = PutFactory(Portal(realm, [checker]), host_keys, listener, clock, limits, **(door or {}))
         self._watch = Watch(self.visits, credentials, events, clock)
         self._port: IListeningPort | None = None
         self._drain_by: float | None = None
@@ -159,7 +126,7 @@ class SFTPService(Service):
         self._endpoint.listen(self._factory).addCallbacks(self._listening, failures.append)
         for failure in failures:
             failure.raiseException()
-        self._threads.start()
+        self._login.start()
         self._watch.start()
         if self._alone:
             self._uploads.newest().addCallbacks(self._know_the_past, lambda failure: failure.trap(PipeError) and None)
@@ -201,7 +168,7 @@ class SFTPService(Service):
         self._watch.stop()
         if self.running:
             super().stopService()
-            self._threads.stop()
+            self._login.stop()
 
     async def _drain(self, seconds: float) -> None:
         by = self._clock.seconds() + seconds

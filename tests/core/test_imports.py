@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "conch_pipe"
 CORE = {"model", "errors", "interfaces", "events", "settings", "crashpoints", "jsonlog", "presence", "progress"}
 LEAVES = {"ssh", "formats"}
-ROOMS = {"sftp", "web", "intake", "processing", "remotes", "catalog", "warehouse", "objects", "processes"}
+ROOMS = {"sftp", "web", "login", "intake", "processing", "remotes", "catalog", "warehouse", "objects", "processes"}
 PROGRAMS = {"tap", "door", "assembly", "gateway", "cli"}
 # The core's plain values may be used by a leaf; nothing else of the project.
 VALUES = {"model", "errors", "crashpoints"}

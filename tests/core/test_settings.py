@@ -17,6 +17,7 @@ from conch_pipe.errors import Mistakes, PipeError
 from conch_pipe.formats import limits as formats
 from conch_pipe.intake import admission
 from conch_pipe.intake.temporary_names import TemporaryNames
+from conch_pipe.login.core import Rules as LoginRules
 from conch_pipe.settings import Settings, Ssh, find, load, local_path, origins, reference, short_file
 from conch_pipe.settings.values import Preset
 from conch_pipe.sftp.service import Rules
@@ -104,14 +105,13 @@ def test_the_rooms_say_the_same_where_they_have_defaults_of_their_own():
     assert (
         Rules(
             connections_per_client=limits.per_client,
-            failures_per_minute=limits.failures_per_minute,
-            longest_delay_s=limits.delay_s,
             files_remembered=limits.remembered,
             elsewhere_s=uploads.stat_elsewhere_s,
             leftover_s=uploads.leftover_s,
         )
         == Rules()
     )
+    assert LoginRules(limits.failures_per_minute, limits.delay_s, limits.login_s) == LoginRules()
     assert TemporaryNames(uploads.temporary_suffixes, uploads.temporary_prefixes) == TemporaryNames()
 
 

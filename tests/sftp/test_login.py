@@ -14,11 +14,11 @@ from twisted.internet.task import Clock
 
 from conch_pipe import events
 from conch_pipe.errors import Code, PipeError
+from conch_pipe.login import secrets
+from conch_pipe.login.core import Login, Rules
+from conch_pipe.login.throttle import TABLE_LENGTH, Throttle
 from conch_pipe.model import Client, Credential, Secret
-from conch_pipe.sftp import secrets
-from conch_pipe.sftp.login import Login
-from conch_pipe.sftp.secrets import SecretChecks
-from conch_pipe.sftp.throttle import TABLE_LENGTH, Throttle
+from conch_pipe.sftp.login import PasswordChecker
 from conch_pipe.ssh.interfaces import Peer
 from conch_pipe.ssh.server.auth import PasswordAttempt
 from tests.conftest import CANARY
@@ -69,15 +69,14 @@ class Door:
         self.gone: set[str] = set()
         self.hashed = 0  # hashes compared
         self.held: list[Deferred[None]] | None = None
-        self.checks = SecretChecks(self.clock, self.in_thread, threads=threads, cost=COST)
-        self.login = Login(
-            self.credentials,
-            self.checks,
+        rules = Rules(hash_threads=threads, hash_cost=COST, longest_delay_s=20)
+        self.login = Login(self.credentials, self.in_thread, self.events, self.clock, rules)
+        self.checks = self.login._checks
+        self.checker = PasswordChecker(
+            self.login,
             self.events,
-            self.clock,
             lambda *ended: self.ended.append(ended),
             lambda session: session not in self.gone,
-            longest_s=20,
         )
         self._sessions = itertools.count()
 
@@ -97,7 +96,7 @@ class Door:
     def start(self, username=b"acme-1", password=SECRET, address="192.0.2.1") -> list:
         peer = Peer(address, 5, "SSH-2.0-test", f"{next(self._sessions):016x}")
         answers: list = []
-        self.login.requestAvatarId(PasswordAttempt(username, password, peer)).addBoth(answers.append)
+        self.checker.requestAvatarId(PasswordAttempt(username, password, peer)).addBoth(answers.append)
         return answers
 
     def attempt(self, username=b"acme-1", password=SECRET, address="192.0.2.1") -> Try:

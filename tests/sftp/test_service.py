@@ -19,6 +19,8 @@ from twisted.logger import capturedLogs, formatEvent
 
 from conch_pipe import events
 from conch_pipe.errors import Code, PipeError
+from conch_pipe.login.core import Login
+from conch_pipe.login.core import Rules as LoginRules
 from conch_pipe.sftp.service import Rules, SFTPService
 from conch_pipe.ssh.limits import Limits
 from conch_pipe.ssh.server.hostkeys import fingerprint
@@ -68,10 +70,16 @@ class House:
             credentials=self.credentials,
             events=self.events,
             clock=self.clock,
-            threads=self.threads,
+            login=Login(
+                self.credentials,
+                self.threads,
+                self.events,
+                self.clock,
+                LoginRules(hash_cost=COST, longest_delay_s=3600, deadline_s=Limits().login_s),
+            ),
             disk=lambda: DISK,
             limits=Limits(),
-            rules=Rules(hash_cost=COST, longest_delay_s=3600, **rules),
+            rules=Rules(**rules),
             door=door,
         )
 

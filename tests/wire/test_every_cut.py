@@ -33,6 +33,8 @@ from conch_pipe.catalog.tables import jobs, uploads
 from conch_pipe.events import Events
 from conch_pipe.formats.schema import SchemaBook, shipped
 from conch_pipe.intake.intake import Intake, Limits
+from conch_pipe.login.core import Login
+from conch_pipe.login.core import Rules as LoginRules
 from conch_pipe.model import Client, Peer, utc
 from conch_pipe.objects.folder import FolderObjects
 from conch_pipe.sftp.realm import PutRealm
@@ -363,10 +365,10 @@ def door(house: House, logged_errors) -> Iterator[MemoryEndpoint]:
         credentials=house.catalog.credentials,
         events=house.events,
         clock=house.clock,
-        threads=Inline(),
+        login=Login(house.catalog.credentials, Inline(), house.events, house.clock, LoginRules(hash_cost=COST)),
         disk=lambda: DISK,
         limits=SSHLimits(),
-        rules=Rules(hash_cost=COST),
+        rules=Rules(),
         door={"penalty_exempt": ["192.0.2.1"]},  # hundreds of connections cut before their login
     )
     service.startService()
