@@ -10,14 +10,19 @@ from conch_pipe.model.remotes import Pin, Remote, RemoteSecrets
 from conch_pipe.model.tenants import Client, Credential, Organisation, Peer, Secret
 from conch_pipe.model.times import new_id, utc
 from conch_pipe.model.uploads import Problem, State, Upload, Verdict
+from conch_pipe.model.webhooks import Answer, Happening, Notice, NoticeResult, Shape, Webhook
 
 __all__ = [
+    "Answer",
     "Attempt",
     "Client",
     "Credential",
     "Environment",
     "FileResult",
+    "Happening",
     "Job",
+    "Notice",
+    "NoticeResult",
     "Organisation",
     "Outcome",
     "Peer",
@@ -33,10 +38,12 @@ __all__ = [
     "Report",
     "Role",
     "Secret",
+    "Shape",
     "State",
     "Status",
     "Upload",
     "Verdict",
+    "Webhook",
     "ingest_job",
     "new_id",
     "utc",

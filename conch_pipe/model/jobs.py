@@ -9,6 +9,7 @@ from typing import Any
 
 from conch_pipe.model.pushes import PushResult
 from conch_pipe.model.uploads import Problem, Upload
+from conch_pipe.model.webhooks import NoticeResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +48,4 @@ class Outcome:
     upload: Mapping[str, Any] | None = None  # columns of the upload to set, e.g. {"state": State.COMPLETED}
     problems: tuple[Problem, ...] = ()
     push: PushResult | None = None  # what an attempt to push changes
+    notice: NoticeResult | None = None  # what an attempt to tell a webhook changes
