@@ -71,12 +71,15 @@ from conch_pipe.ssh.server import hostkeys, offers
 from conch_pipe.ssh.server.tally import OwnTally, Tally
 from conch_pipe.ssh.transport.algorithms import SERVER
 from conch_pipe.warehouse.duckdb_file import DuckDBWarehouse
+from conch_pipe.web.limits import Limits as WebLimits
+from conch_pipe.web.service import WebService
 
 InThread = Callable[..., Deferred[Any]]
 
 DISK_THREADS = 4  # two keep one large upload hashed and synced; small files of several sessions gain from more
 JOBS = 16  # at a time: those that are checked, and those that wait to be loaded in one call
 FILE_THREADS = 4  # recordings that are hashed at a time, and looks at their files
+AROUND_A_FILE = 1 << 20  # bytes a request may have besides its file
 QUIETLY = 16  # pushes besides those that are connected: whose remote is known not to answer, and files to delete
 WORK_FOLDER = "work"  # in the state folder; nothing in it is worth keeping
 
@@ -172,7 +175,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
     happenings.listeners.append(progress := Progress(settings.service.state, clock))
     recordings = RecordingIntake(catalog.recordings, _roots(settings), with_files, happenings, clock)
     manifests = Manifests(settings.push.spool, recordings, with_files, happenings, clock, look_s=settings.push.look_s)
-    endpoint = _endpoint(settings, reactor)
+    endpoint = _listening(reactor, settings.ssh.endpoint, settings.ssh.interface, settings.ssh.port)
     login = _login(settings, catalog, happenings, reactor)
     sftp: SFTPService | Doors
     if settings.service.processes == 1:
@@ -210,6 +213,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
         manifests=manifests,
         progress=progress,
         sftp=sftp,
+        web=_web(settings, intake, catalog, happenings, reactor, login),
         tell_insecure=lambda: tell_insecure(catalog.remotes.list, happenings),
     )
     return gateway
@@ -386,6 +390,30 @@ def _sftp(
     )
 
 
+def _web(
+    settings: Settings, intake: Intake, catalog: Catalog, happenings: Events, reactor: Any, login: ILogin
+) -> WebService | None:
+    """The HTTP door, of this process alone; None when there is to be none."""
+    http = settings.http
+    if not http.on:
+        return None
+    return WebService(
+        _listening(reactor, http.endpoint, http.interface, http.port),
+        intake=intake,
+        uploads=catalog.uploads,
+        credentials=catalog.credentials,
+        login=login,
+        events=happenings,
+        clock=reactor,
+        limits=WebLimits(body_bytes=settings.uploads.max_bytes + AROUND_A_FILE, **http.web()),
+        key_file=http.token_key_file,
+        token_s=http.token_s,
+        max_bytes=settings.uploads.max_bytes,
+        forwarded_from=http.forwarded_from,
+        certificate=(Path(http.certificate), Path(http.key)) if http.certificate else None,
+    )
+
+
 def _login(
     settings: Settings,
     catalog: Catalog,
@@ -406,11 +434,11 @@ def _local(url: str) -> Any:
     return path
 
 
-def _endpoint(settings: Settings, reactor: Any) -> IStreamServerEndpoint:
-    if settings.ssh.endpoint:
-        return serverFromString(reactor, settings.ssh.endpoint)
-    kind = TCP6ServerEndpoint if ":" in settings.ssh.interface else TCP4ServerEndpoint
-    return kind(reactor, settings.ssh.port, backlog=512, interface=settings.ssh.interface)
+def _listening(reactor: Any, endpoint: str, interface: str, port: int) -> IStreamServerEndpoint:
+    if endpoint:
+        return serverFromString(reactor, endpoint)
+    kind = TCP6ServerEndpoint if ":" in interface else TCP4ServerEndpoint
+    return kind(reactor, port, backlog=512, interface=interface)
 
 
 def _disk_numbers(settings: Settings) -> FileSystemStatus:

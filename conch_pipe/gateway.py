@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -38,6 +38,7 @@ from conch_pipe.progress import Progress
 from conch_pipe.settings import Settings, load
 from conch_pipe.sftp.service import SFTPService
 from conch_pipe.ssh.server.tally import SharedTally
+from conch_pipe.web.service import WebService
 
 TELL_S = 1.0  # between looks whether status would tell something new
 DOORS_LEAVE_S = 30.0  # beyond the drain
@@ -82,6 +83,7 @@ class Gateway(Service):
         manifests: Manifests,
         progress: Progress,
         sftp: SFTPService | Doors,
+        web: WebService | None,
         tell_insecure: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self.settings = settings
@@ -102,6 +104,7 @@ class Gateway(Service):
         self.manifests = manifests
         self.progress = progress
         self.sftp = sftp
+        self.web = web
         self._tell_insecure = tell_insecure
         self._looking = LoopingCall(self._look_at_schemas)
         self._looking.clock = reactor
@@ -141,6 +144,9 @@ class Gateway(Service):
             self._looking.start(self.settings.schemas.reload_s, now=False)
         await maybeDeferred(self.sftp.startService)
         self._facts = {"pid": os.getpid(), "ssh_port": self.sftp.port, "started_at": utc(self.reactor).isoformat()}
+        if self.web is not None:
+            await self.web.startService()
+            self._facts["http_port"] = self.web.port
         self._telling.start(TELL_S)
         self.events.note(events.SERVICE_STARTED, ssh_port=self.sftp.port, pid=os.getpid())
 
@@ -229,6 +235,8 @@ class Gateway(Service):
     def hurry(self) -> None:
         """While stopping: end running uploads and pushes now."""
         self.sftp.drain(0)
+        if self.web is not None:
+            self.web.drain(0)
         if self.processing.pushes is not None:
             self.processing.pushes.hurry()
 
@@ -248,7 +256,11 @@ class Gateway(Service):
             await self.manifests.stopService()
         if self.processing.running:
             self.processing.drain_pushes()
+        web = succeed(None) if self.web is None else self.web.drain(seconds)
         await close_door(self.intake, self.sftp, seconds, self.reactor)
+        await web
+        if self.web is not None:
+            await self.web.stopService()
         if self.processing.running:
             await self.processing.stopService()
         self.progress.stop()

@@ -39,6 +39,7 @@ def init(session: Session, folder: Path, demo: bool, port: int | None, interface
     chosen: dict[str, dict[str, Any]] = {"ssh": {"interface": interface or "0.0.0.0", "port": 2222}}  # noqa: S104
     if port is not None:
         chosen["ssh"]["port"] = port
+    chosen["http"] = {"port": 0}  # a free one; status tells it
     if file.parent != folder:
         chosen = {"service": {"state": folder}} | chosen
     with installation.only_ours():

@@ -50,6 +50,8 @@ def _placed(section: Section, base: Path) -> Section:
             changed[name] = _absolute(base, value)
         elif isinstance(value, tuple) and value and isinstance(value[0], Path):
             changed[name] = tuple(_absolute(base, one) for one in value)
+        elif "file" in field.metadata and value:
+            changed[name] = str(_absolute(base, Path(value).expanduser()))
         elif "url" in field.metadata and (path := local_path(value)) is not None:
             scheme = value.partition(":")[0]
             changed[name] = f"{scheme}:{'///' if scheme == 'sqlite' else ''}{_absolute(base, path)}"
@@ -67,6 +69,9 @@ def unusable(settings: Settings) -> list[str]:
     if not settings.ssh.host_keys:
         found.append("ssh.host_keys: at least one host key is needed")
     found += [_readable("ssh.host_keys", key) for key in settings.ssh.host_keys]
+    for name, file in (("http.certificate", settings.http.certificate), ("http.key", settings.http.key)):
+        if file and not os.access(file, os.R_OK):
+            found.append(f"{name}: {file} is not there, or cannot be read by this user")
     found.append(_folder("spool.folder", settings.spool.folder))
     found.append(_folder("push.spool", settings.push.spool))
     found += [_root("push.roots", root) for root in settings.push.roots]

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from conch_pipe.settings.values import (
     Count,
+    File,
     Networks,
     Place,
     Places,
@@ -104,6 +105,77 @@ class Ssh(Section):
         description="Addresses and networks of load balancers that speak the PROXY protocol: their connections must "
         "begin with its header, and all limits see the client it names.",
     )
+
+
+class Http(Section):
+    """The HTTP door: the Upload API."""
+
+    interface: str = Field(
+        default="127.0.0.1",
+        description="Address to listen on; without a certificate or a proxy in front, secrets go over it in clear.",
+    )
+    port: Count = Field(
+        default=-1,
+        ge=-1,
+        le=65535,
+        description="TCP port; 0 picks a free one, told by status as http_port; -1: there is no HTTP door.",
+    )
+    endpoint: str = Field(
+        default="",
+        description="A Twisted server endpoint instead of interface and port, e.g. systemd:domain=INET:name=http.",
+    )
+    certificate: File = Field(
+        default="",
+        description="PEM file of the TLS certificate with those above it; looked at every minute, so that a new one is "
+        "used without a restart. Empty: no TLS.",
+    )
+    key: File = Field(default="", description="PEM file of its private key, without a passphrase.")
+    forwarded_from: Networks = Field(
+        default=(),
+        description="Addresses and networks of proxies in front, whose X-Forwarded-For is believed.",
+    )
+    token_s: Seconds = Field(default=900, ge=60, le=86_400, description="Seconds an access token is good for.")
+    token_key_file: Place = Field(
+        default=Path("keys/tokens.key"),
+        description="File of the keys that sign tokens, one a line, the first signs; 0600, made when it is missing.",
+    )
+    connections: Count = Field(default=200, ge=1, description="Connections at a time.")
+    per_address: Count = Field(default=20, ge=1, description="Connections of one IPv4 address or IPv6 /64.")
+    requests: Count = Field(default=1000, ge=1, description="Requests on one connection.")
+    header_bytes: Size = Field(default=16 * KIB, ge=1024, le=MIB, description="All header lines of a request together.")
+    header_lines: Count = Field(default=100, ge=20, le=1000, description="Header lines of a request.")
+    header_s: Seconds = Field(default=10, gt=0, description="Seconds a header may take to come.")
+    idle_s: Seconds = Field(default=60, gt=0, description="Seconds a connection may be without a request.")
+    slow_s: Seconds = Field(default=30, gt=0, description="In every so many seconds a body must bring in,")
+    slow_rate_bytes: Size = Field(default=KIB, ge=0, description="on average, so many bytes a second.")
+    unread_s: Seconds = Field(default=30, gt=0, description="Seconds a client may leave an answer unread.")
+    linger_s: Seconds = Field(
+        default=2,
+        ge=0,
+        description="Seconds that what still comes after an early answer is thrown away before closing.",
+    )
+    held_bytes: Size = Field(
+        default=64 * KIB, ge=0, le=16 * MIB, description="Of a file in a form that comes before its schemaType."
+    )
+    document_bytes: Size = Field(default=16 * KIB, ge=1024, le=MIB, description="Longest request that is no file.")
+    wait_s: Seconds = Field(default=60, ge=0, le=60, description="Longest time a request may wait for a verdict.")
+
+    @model_validator(mode="after")
+    def _certificates_have_keys(self) -> Http:
+        if bool(self.certificate) != bool(self.key):
+            raise ValueError("certificate and key are needed both, or neither")
+        return self
+
+    @property
+    def on(self) -> bool:
+        """Whether there is such a door."""
+        return self.port >= 0 or bool(self.endpoint)
+
+    def web(self) -> dict[str, Any]:
+        """The arguments of ``web.limits.Limits`` that are chosen here."""
+        first = list(type(self).model_fields).index("connections")
+        names = list(type(self).model_fields)[first:]
+        return {"slow_rate" if name == "slow_rate_bytes" else name: getattr(self, name) for name in names}
 
 
 class Limits(Section):
@@ -457,6 +529,7 @@ class Settings(BaseModel):
 
     service: Service = Service()
     ssh: Ssh = Ssh()
+    http: Http = Http()
     limits: Limits = Limits()
     uploads: Uploads = Uploads()
     spool: Spool = Spool()

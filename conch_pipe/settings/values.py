@@ -104,6 +104,7 @@ Seconds = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Share = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Place = Annotated[Path, BeforeValidator(_path)]
 Places = listed(Place)
+File = Annotated[str, "file"]  # a path; empty: none
 Words = listed(Annotated[str, StringConstraints(min_length=1)])
 Url = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+.-]*:.+$"), "url"]
 Network = Annotated[str, AfterValidator(_network)]

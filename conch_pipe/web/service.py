@@ -66,6 +66,7 @@ class WebService(Service):
             "limits": limits,
             "max_bytes": max_bytes,
         }
+        self._login: Any = login
         self._forwarded_from = forwarded_from
         self._port: IListeningPort | None = None
         self._site: Site | None = None
@@ -109,6 +110,7 @@ class WebService(Service):
             self._certificates,
         )
         self._port = await self._endpoint.listen(self._site)
+        self._login.start()
         super().startService()
 
     def stopService(self) -> Deferred[None]:
@@ -133,3 +135,4 @@ class WebService(Service):
             await self._site.drain(seconds)
         if self.running:
             super().stopService()
+            self._login.stop()

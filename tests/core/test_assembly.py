@@ -16,8 +16,8 @@ from conch_pipe.settings import Settings
 from conch_pipe.ssh.server.hostkeys import generate
 from conch_pipe.ssh.transport.algorithms import SERVER
 
-# Taken as a whole: limits by ssh(), files by model_dump().
-WHOLE = {"limits", "files"}
+# Taken as a whole: limits by ssh(), files by model_dump(), http by web() but for where it listens.
+WHOLE = {"limits", "files", "http"}
 
 
 def test_no_setting_is_without_effect():

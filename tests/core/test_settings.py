@@ -13,6 +13,7 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
+from conch_pipe.assembly import AROUND_A_FILE
 from conch_pipe.errors import Mistakes, PipeError
 from conch_pipe.formats import limits as formats
 from conch_pipe.intake import admission
@@ -23,6 +24,7 @@ from conch_pipe.settings.values import Preset
 from conch_pipe.sftp.service import Rules
 from conch_pipe.ssh import limits as ssh
 from conch_pipe.ssh.transport.algorithms import SERVER
+from conch_pipe.web.limits import Limits as WebLimits
 from tests.conftest import CANARY
 
 ETC = Path(__file__).parents[2] / "etc" / "pipe-sftp.toml"
@@ -112,6 +114,7 @@ def test_the_rooms_say_the_same_where_they_have_defaults_of_their_own():
         == Rules()
     )
     assert LoginRules(limits.failures_per_minute, limits.delay_s, limits.login_s) == LoginRules()
+    assert WebLimits(**Settings().http.web()) == WebLimits(body_bytes=uploads.max_bytes + AROUND_A_FILE)
     assert TemporaryNames(uploads.temporary_suffixes, uploads.temporary_prefixes) == TemporaryNames()
 
 
