@@ -27,7 +27,7 @@ class Catalog:
 
     :param database: a Database or DirectDatabase, opened and closed by whoever made it.
     :param clock: gives the time of every record.
-    :param keys: what seals the secrets of remotes; None: they are not open to this process.
+    :param keys: what seals the secrets of remotes and webhooks; None: they are not open to this process.
     """
 
     def __init__(self, database: IsDatabase, clock: IReactorTime, keys: KeyFile | None = None) -> None:
@@ -40,6 +40,7 @@ class Catalog:
         self.remotes = outgoing.Remotes(database, clock, keys)
         self.recordings = outgoing.Recordings(database, clock)
         self.pushes = outgoing.Pushes(database, clock)
+        self.webhooks = outgoing.Webhooks(database, clock, keys)
 
 
 class Organisations(Aggregate):

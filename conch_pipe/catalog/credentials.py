@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import bcrypt
 from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 
-from conch_pipe.catalog import organisations
+from conch_pipe.catalog import organisations, telling
 from conch_pipe.catalog.prepared import Prepared
 from conch_pipe.catalog.tables import credentials, secrets
 from conch_pipe.errors import Code, PipeError
@@ -187,12 +187,12 @@ def rotate(
 
 def revoke(connection: Connection, client_id: str, at: datetime) -> Credential:
     """End a credential for good; again keeps the first time. :raises PipeError: NOT_FOUND."""
-    connection.execute(
-        update(credentials)
-        .where(credentials.c.client_id == client_id, credentials.c.revoked_at.is_(None))
-        .values(revoked_at=at)
-    )
-    return existing(connection, client_id, at)
+    change = update(credentials).where(credentials.c.client_id == client_id, credentials.c.revoked_at.is_(None))
+    revoked = connection.execute(change.values(revoked_at=at)).rowcount == 1
+    credential = existing(connection, client_id, at)
+    if revoked:
+        telling.credential_revoked(connection, credential, at)
+    return credential
 
 
 def _found(connection: Connection, client_ids: list[str], at: datetime) -> list[Credential]:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from conch_pipe.catalog import environments, jobs, organisations, pushes, recordings, remotes
+from conch_pipe.catalog import environments, jobs, organisations, pushes, recordings, remotes, telling, webhooks
 from conch_pipe.catalog.sealing import KeyFile
 from conch_pipe.crashpoints import crashpoint
 from conch_pipe.errors import Code, PipeError
@@ -87,7 +87,8 @@ def settle(connection: Connection, job: Job, outcome: Outcome, at: datetime) -> 
         pushes.log(connection, attempt, before)
         if result.disable:
             refused = attempt.report.refused_key
-            remotes.disable(connection, before.remote, result.disable, refused, attempt.began_at, at)
+            if remotes.disable(connection, before.remote, result.disable, refused, attempt.began_at, at):
+                telling.remote_disabled(connection, remotes.existing(connection, before.remote), at)
     pushes.write(connection, [after])
     if (
         attempt is not None
@@ -97,6 +98,8 @@ def settle(connection: Connection, job: Job, outcome: Outcome, at: datetime) -> 
     ):
         # It was asked for while this attempt was under way, which knew nothing of what has changed.
         _release(connection, [after], at)
+    if after.state is not before.state and after.state not in pushes.UNFINISHED:
+        telling.push_ended(connection, after, at, str(job.payload.get("organisation", "")))
     if (after.state, after.final_at) != (before.state, before.final_at):
         _retain(connection, pushes.all_final(connection, [after.recording]), at)
     crashpoint("R7")
@@ -222,6 +225,15 @@ def remove_environment(connection: Connection, organisation: str, name: str) -> 
     environments.remove(connection, organisation, name)
 
 
+def reseal_all(connection: Connection, keys: KeyFile | None) -> int:
+    """Seal all that is sealed with the first key, of webhooks too: another key is to be forgotten.
+
+    :returns: how many secrets there are.
+    :raises PipeError: FAILED when one of them cannot be unsealed; nothing is changed then.
+    """
+    return remotes.reseal_all(connection, keys) + webhooks.reseal_all(connection, keys)
+
+
 def environments_of(connection: Connection, organisation: str | None) -> tuple[Environment, ...]:
     """All environments, or an organisation's. :raises PipeError: NOT_FOUND for the organisation."""
     if organisation is not None:
@@ -243,10 +255,13 @@ def _trusting(connection: Connection, name: str, at: datetime) -> Remote:
 
 
 def _changed(connection: Connection, name: str, values: Mapping[str, Any], at: datetime) -> Remote:
+    before = remotes.existing(connection, name)
     remotes.change(connection, name, values, at)
     changed = remotes.existing(connection, name)
     if changed.enabled:
         release(connection, name, at)
+    elif before.enabled:
+        telling.remote_disabled(connection, changed, at)
     return changed
 
 
@@ -262,13 +277,16 @@ def _end(connection: Connection, ended: Sequence[Push], reason: str, at: datetim
     """Give pushes up; those that have ended before keep their states and moments."""
     unfinished = [one for one in ended if one.state in pushes.UNFINISHED]
     uids = list({one.recording for one in unfinished})
-    roles = {one.uid: {file.role for file in one.files} for one in recordings.several(connection, uids)}
+    known = {one.uid: one for one in recordings.several(connection, uids)}
     changed = [replace(one, manual=False) for one in ended if one.state not in pushes.UNFINISHED]
     for one in unfinished:
-        missing = {role: reason for role in roles[one.recording] - one.arrived}
+        roles = {file.role for file in known[one.recording].files}
+        missing = {role: reason for role in roles - one.arrived}
         problems = {**one.problems, **missing}
         changed.append(replace(one, state=PushState.GIVEN_UP, final_at=at, problems=problems, manual=False))
     pushes.write(connection, changed)
+    for one in changed[len(changed) - len(unfinished) :]:
+        telling.push_ended(connection, one, at, known[one.recording].organisation)
     _retain(connection, pushes.all_final(connection, uids), at)
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from conch_pipe.catalog import claims, delivery, jobs, pushes, uploads
+from conch_pipe.catalog import claims, delivery, jobs, pushes, telling, uploads, webhooks
 from conch_pipe.crashpoints import crashpoint
 from conch_pipe.model import Job, Outcome, State, Upload, ingest_job
 
@@ -62,8 +62,12 @@ def settle(connection: Connection, job: Job, outcome: Outcome, at: datetime) -> 
         if columns.get("state") == State.FAILED:
             columns.setdefault("problem", outcome.reason)
         uploads.settle(connection, UUID(job.subject), columns, outcome.problems, at, stored=outcome.stored)
+        if "state" in columns:
+            telling.upload_settled(connection, job, State(columns["state"]), at)
     elif job.kind == pushes.KIND:
         delivery.settle(connection, job, outcome, at)
+    elif job.kind == webhooks.KIND:
+        webhooks.settle(connection, job, outcome, at)
     return True
 
 

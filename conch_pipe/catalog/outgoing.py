@@ -1,4 +1,4 @@
-"""What goes out, as the other rooms see it: environments, remotes, recordings and pushes.
+"""What goes out, as the other rooms see it: environments, remotes, recordings and pushes, and webhooks.
 
 One object per aggregate over a database, as in catalog.py, which holds them. The queries are in the modules of the
 same names, and in delivery.py those that change several of them together.
@@ -6,10 +6,10 @@ same names, and in delivery.py those that change several of them together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from twisted.internet.defer import Deferred
@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from conch_pipe.catalog import delivery, environments, pushes, recordings, remotes
+from conch_pipe.catalog import delivery, environments, pushes, recordings, remotes, webhooks
 from conch_pipe.catalog.aggregate import Aggregate
 from conch_pipe.catalog.database import IsDatabase
 from conch_pipe.catalog.engine import empty_log
@@ -25,16 +25,23 @@ from conch_pipe.catalog.sealing import KeyFile
 from conch_pipe.crashpoints import crashpoint
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.interfaces.push import IRecordings, IRemotes
+from conch_pipe.interfaces.webhooks import IWebhooks
 from conch_pipe.model import (
     Attempt,
     Environment,
+    Happening,
+    Notice,
     Pin,
     Push,
     PushState,
     Recording,
     Remote,
     RemoteSecrets,
+    Shape,
+    Webhook,
 )
+
+T = TypeVar("T")
 
 
 class Environments(Aggregate):
@@ -103,13 +110,7 @@ class Remotes(Aggregate):
         return Deferred.fromCoroutine(self._secrets(name))
 
     async def _secrets(self, name: str) -> RemoteSecrets:
-        try:
-            return await self._database.read(remotes.secrets, name, self._keys)
-        except PipeError as error:
-            if error.code is not Code.FAILED:
-                raise
-        # The keys may have been changed between the look at the rows and the one at the file.
-        return await self._database.read(remotes.secrets, name, self._keys)
+        return await _unsealed(lambda: self._database.read(remotes.secrets, name, self._keys))
 
     def add(self, remote: Remote, secrets: RemoteSecrets) -> Deferred[Remote]:
         """A new remote with its pins; its fields were judged before.
@@ -170,11 +171,11 @@ class Remotes(Aggregate):
         return removed.addCallback(self._wiped, f"remote {name} is removed")
 
     def reseal_all(self) -> Deferred[int]:
-        """Seal every secret with the first key of the file; how many there are.
+        """Seal every secret, those of webhooks too, with the first key of the file; how many there are.
 
         :raises PipeError: FAILED when one cannot be unsealed: nothing is changed. BUSY as for :meth:`remove`.
         """
-        resealed = self._database.write(remotes.reseal_all, self._keys)
+        resealed = self._database.write(delivery.reseal_all, self._keys)
         return resealed.addCallback(self._wiped, "all secrets are sealed with the first key")
 
     def wipe(self) -> Deferred[None]:
@@ -188,6 +189,17 @@ class Remotes(Aggregate):
             raise PipeError(error.code, f"{done}, but {error.message}", error.detail)
 
         return self.wipe().addCallbacks(lambda _: result, failed)
+
+
+async def _unsealed(read: Callable[[], Deferred[T]]) -> T:
+    """What was sealed; read again when it cannot be unsealed."""
+    try:
+        return await read()
+    except PipeError as error:
+        if error.code is not Code.FAILED:
+            raise
+    # The keys may have been changed between the look at the rows and the one at the file.
+    return await read()
 
 
 def _recorded(shown: delivery.Shown) -> delivery.Shown:
@@ -267,3 +279,87 @@ class Pushes(Aggregate):
     def counts(self, organisation: str | None = None) -> Deferred[dict[PushState, int]]:
         """How many there are in each state; every state is there."""
         return self._database.read(pushes.counts, organisation)
+
+
+@implementer(IWebhooks)
+class Webhooks(Aggregate):
+    """Who is told over HTTP; the first three methods for the service, the others for operators.
+
+    :param keys: what seals the signing secrets; None: they are not open to this process.
+    """
+
+    def __init__(self, database: IsDatabase, clock: IReactorTime, keys: KeyFile | None = None) -> None:
+        super().__init__(database, clock)
+        self._keys = keys
+
+    def get(self, webhook_id: str) -> Deferred[Webhook | None]:
+        """See :class:`IWebhooks`."""
+        return self._database.read(webhooks.get, webhook_id)
+
+    def secrets(self, webhook_id: str) -> Deferred[tuple[str, ...]]:
+        """See :class:`IWebhooks`."""
+        return Deferred.fromCoroutine(
+            _unsealed(lambda: self._database.read(webhooks.signing, webhook_id, self._keys, self._now()))
+        )
+
+    def forget(self, before: datetime, limit: int) -> Deferred[int]:
+        """See :class:`IWebhooks`."""
+        return self._database.write(webhooks.forget, before, limit)
+
+    def add(
+        self,
+        organisation: str,
+        url: str,
+        events: Iterable[Happening],
+        *,
+        environment: str = "",
+        shape: Shape = Shape.STANDARD,
+    ) -> Deferred[tuple[Webhook, str]]:
+        """A new webhook and its signing secret, which is shown once. Its fields were judged before.
+
+        :raises PipeError: NOT_FOUND for the organisation or its environment; CONFLICT when it has 20; FAILED when there
+            is no key to seal with.
+        """
+        secret = webhooks.new_secret()
+        wanted = frozenset(events)
+        added = self._database.write(
+            webhooks.add, organisation, url, wanted, environment, shape, secret, self._keys, self._now()
+        )
+        return added.addCallback(lambda webhook: (webhook, secret))
+
+    def list(self, organisation: str | None = None) -> Deferred[tuple[Webhook, ...]]:
+        """All of them, or an organisation's, oldest first. :raises PipeError: NOT_FOUND for the organisation."""
+        return self._database.read(webhooks.find_all, organisation)
+
+    def waiting(self, webhook_id: str) -> Deferred[int]:
+        """How many messages have neither been taken nor given up."""
+        return self._database.read(webhooks.waiting, webhook_id)
+
+    def rotate(self, webhook_id: str, overlap_s: float = webhooks.OVERLAP_S) -> Deferred[tuple[Webhook, str]]:
+        """A new signing secret, shown once; the old one signs as well for a while.
+
+        :raises PipeError: NOT_FOUND; FAILED when there is no key to seal with.
+        """
+        secret = webhooks.new_secret()
+        rotated = self._database.write(webhooks.rotate, webhook_id, secret, self._keys, self._now(), overlap_s)
+        return rotated.addCallback(lambda webhook: (webhook, secret))
+
+    def enable(self, webhook_id: str) -> Deferred[Webhook]:
+        """Whatever it was disabled for; what waits for it is sent now. :raises PipeError: NOT_FOUND."""
+        return self._database.write(webhooks.enable, webhook_id, self._now())
+
+    def disable(self, webhook_id: str, reason: str = "operator") -> Deferred[Webhook]:
+        """What happens from now on is not told to it. :raises PipeError: NOT_FOUND."""
+        return self._database.write(webhooks.disable, webhook_id, reason, self._now())
+
+    def remove(self, webhook_id: str) -> Deferred[int]:
+        """It is gone, with its secret and its log. :returns: how many messages waited. :raises PipeError: NOT_FOUND."""
+        return self._database.write(webhooks.remove, webhook_id)
+
+    def log(self, wanted: webhooks.NoticeFilter = webhooks.NoticeFilter()) -> Deferred[tuple[Notice, ...]]:
+        """The newest attempts that pass a filter, newest first."""
+        return self._database.read(webhooks.notices, wanted)
+
+    def tested(self, notice: Notice) -> Deferred[None]:
+        """Write an attempt down that belongs to no job."""
+        return self._database.write(webhooks.log, notice)

@@ -89,22 +89,24 @@ def change(connection: Connection, name: str, values: Mapping[str, Any], at: dat
 
 def disable(
     connection: Connection, name: str, reason: str, refused: bytes | None, began_at: datetime, at: datetime
-) -> None:
+) -> bool:
     """An attempt found that it must not be tried again; nothing happens when it is gone.
 
     :param refused: blob of the host key that was shown; None: keep what is there.
     :param began_at: the attempt; of what an operator has changed since then, it cannot speak.
+    :returns: whether it was enabled until now.
     """
     row = connection.execute(
         select(remotes.c.enabled, remotes.c.changed_at).where(remotes.c.name == name)
     ).one_or_none()
     if row is None or (row.changed_at is not None and row.changed_at > began_at):
-        return
+        return False
     values: dict[str, Any] = {} if refused is None else {"refused_key": refused}
     if row.enabled:
         values |= {"enabled": False, "disabled_reason": reason, "disabled_at": at}
     if values:
         connection.execute(update(remotes).where(remotes.c.name == name).values(values))
+    return bool(row.enabled)
 
 
 def set_pins(connection: Connection, name: str, pins: Iterable[Pin]) -> None:

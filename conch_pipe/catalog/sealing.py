@@ -1,4 +1,4 @@
-"""What opens remotes, sealed with keys from a file, so that the catalog and its copies give nothing away.
+"""What opens remotes and signs for webhooks, sealed with keys from a file: the catalog and its copies give nothing away.
 
 A sealed value holds the name of its remote and of its field: moved to another row it cannot be unsealed. The file has
 one key a line; the first seals, each unseals. It is read anew each time, because another process may have changed it.
@@ -20,6 +20,7 @@ from conch_pipe.errors import Code, PipeError
 
 PASSWORD = "password"  # noqa: S105 - a field's name
 PRIVATE_KEY = "private_key"
+SIGNING = "signing_secret"  # of a webhook, whose name here is "webhook ID": no remote has such a one
 _LONGEST_FILE = 65_536
 
 
@@ -62,7 +63,10 @@ class KeyFile:
         return len(others)
 
     def seal(self, remote: str, field: str, value: str | bytes) -> bytes:
-        """:param field: PASSWORD with a str, PRIVATE_KEY with bytes. :raises PipeError: FAILED, no key to use."""
+        """:param field: PASSWORD with a str, PRIVATE_KEY with bytes, SIGNING with a str.
+
+        :raises PipeError: FAILED, no key to use.
+        """
         text = value if isinstance(value, str) else value.decode("latin-1")
         return self._fernet().encrypt(json.dumps({"remote": remote, "field": field, "value": text}).encode())
 
@@ -74,9 +78,10 @@ class KeyFile:
         found = _opened(self._fernet(), sealed)
         if found is None or (found.get("remote"), found.get("field")) != (remote, field):
             what = field.replace("_", " ")
+            owner = remote if field == SIGNING else f"remote {remote}"
             raise PipeError(
                 Code.FAILED,
-                f"the {what} of remote {remote} cannot be unsealed: by none of the keys, or it is damaged",
+                f"the {what} of {owner} cannot be unsealed: by none of the keys, or it is damaged",
                 f"keys: {self.path}",
             )
         return str(found["value"])

@@ -13,6 +13,7 @@ from conch_pipe.interfaces.ingest import (
     IWorkers,
 )
 from conch_pipe.interfaces.push import IPusher, IRecordingIntake, IRecordings, IRemotes
+from conch_pipe.interfaces.webhooks import ISender, IWebhooks
 
 __all__ = [
     "ICredentials",
@@ -25,8 +26,10 @@ __all__ = [
     "IRecordingIntake",
     "IRecordings",
     "IRemotes",
+    "ISender",
     "IUpload",
     "IUploads",
     "IWarehouse",
+    "IWebhooks",
     "IWorkers",
 ]

@@ -97,6 +97,7 @@ class RemoteEndpoint:
     :param allowed: networks that remotes may be in although they are private or otherwise not public.
     :param source: an IPv4 address of ours to connect from.
     :param timeout_s: for all addresses together; the time that a name takes is not counted.
+    :param setting: which setting ``allowed`` is from.
     :ivar addresses: those that were found and may be connected to.
     :ivar connected: TCP has come about.
     """
@@ -110,7 +111,9 @@ class RemoteEndpoint:
         source: str = "",
         timeout_s: float = 10.0,
         resolver: Any = None,
+        setting: str = "push.networks_allowed",
     ) -> None:
+        self._setting = setting
         self._reactor = reactor
         self._host = host
         self._port = port
@@ -155,7 +158,7 @@ class RemoteEndpoint:
         good = tuple(address for address, why in judged if why is None)
         if not good:
             address, why = judged[0]
-            raise AddressRefused(f"the host's address {address} is {why}, and push.networks_allowed has it not")
+            raise AddressRefused(f"the host's address {address} is {why}, and {self._setting} has it not")
         return good[:_TRIED]
 
     async def _connect(self, factory: Any) -> Any:
