@@ -6,7 +6,7 @@ The only place that knows every room. Decides nothing about files, clients or jo
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from ipaddress import IPv4Network, ip_network
 from pathlib import Path
@@ -52,6 +52,8 @@ from conch_pipe.processes.share import COUNTS, SOCKET
 from conch_pipe.processing.checks import CHECK_MANY
 from conch_pipe.processing.ingest import stages
 from conch_pipe.processing.lanes import Lanes
+from conch_pipe.processing.notify import Lanes as NotifyLanes
+from conch_pipe.processing.notify import NotifyChain
 from conch_pipe.processing.push import PushChain
 from conch_pipe.processing.retention import Retention
 from conch_pipe.processing.runner import Runner
@@ -61,6 +63,7 @@ from conch_pipe.processing.workers import WorkerLimits, Workers
 from conch_pipe.progress import Progress
 from conch_pipe.remotes.insecure import tell_insecure
 from conch_pipe.remotes.pusher import Pusher
+from conch_pipe.remotes.sender import Sender
 from conch_pipe.remotes.session import Surroundings
 from conch_pipe.settings import Settings, local_path
 from conch_pipe.sftp.service import Rules, SFTPService
@@ -81,6 +84,8 @@ JOBS = 16  # at a time: those that are checked, and those that wait to be loaded
 FILE_THREADS = 4  # recordings that are hashed at a time, and looks at their files
 AROUND_A_FILE = 1 << 20  # bytes a request may have besides its file
 QUIETLY = 16  # pushes besides those that are connected: whose remote is known not to answer, and files to delete
+REQUESTS = 32  # to webhooks at a time
+HURRY_S = 5.0  # that requests may take when the service stops; they are made again
 WORK_FOLDER = "work"  # in the state folder; nothing in it is worth keeping
 
 
@@ -167,6 +172,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
         clock,
         copies_days=settings.kept.copies_days,
         records_days=settings.kept.records_days,
+        webhooks=catalog.webhooks,
     )
     files = ThreadPool(0, FILE_THREADS, "files")
     with_files = partial(deferToThreadPool, reactor, files)
@@ -209,7 +215,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
         intake=intake,
         jobs=catalog.jobs,
         loaders=loaders,
-        processing=Processing(sweep, workers, runner, pushes),
+        processing=Processing(sweep, workers, runner, pushes, _notices(settings, catalog, happenings, reactor)),
         manifests=manifests,
         progress=progress,
         sftp=sftp,
@@ -273,11 +279,10 @@ def _roots(settings: Settings) -> tuple[Path, ...]:
 def _pushes(settings: Settings, catalog: Catalog, happenings: Events, reactor: Any, in_thread: InThread) -> Runner:
     """The runner of what goes out."""
     connections = settings.push.connections
-    allowed = map(ip_network, settings.push.networks_allowed)
     around = Surroundings(
         reactor,
         in_thread,
-        allowed=[network for network in allowed if isinstance(network, IPv4Network)],  # remotes have no other address
+        allowed=_networks(settings.push.networks_allowed),
         limits=ClientLimits(
             connect_s=settings.push.connect_s,
             login_s=settings.push.login_s,
@@ -307,6 +312,27 @@ def _pushes(settings: Settings, catalog: Catalog, happenings: Events, reactor: A
         drain_s=settings.service.drain_s,
         lanes=lanes,
     )
+
+
+def _notices(settings: Settings, catalog: Catalog, happenings: Events, reactor: Any) -> Runner:
+    """The runner of what webhooks are told. Nothing nudges it: it looks by itself, and uploads pay nothing for it."""
+    lanes = NotifyLanes(reactor, REQUESTS)
+    sender = Sender(reactor, _networks(settings.webhooks.networks_allowed))
+    return Runner(
+        catalog.jobs,
+        {"notify": NotifyChain(catalog.webhooks, sender, lanes, happenings, reactor)},
+        reactor,
+        capacity=REQUESTS + QUIETLY,
+        poll_s=settings.runner.poll_s,
+        lease_s=settings.runner.lease_s,
+        drain_s=min(HURRY_S, settings.service.drain_s),
+        lanes=lanes,
+    )
+
+
+def _networks(allowed: Iterable[str]) -> list[IPv4Network]:
+    """Of what is allowed; what we connect to has no other addresses."""
+    return [network for network in map(ip_network, allowed) if isinstance(network, IPv4Network)]
 
 
 def _intake(

@@ -51,6 +51,12 @@ PUSH_LABELS = {
     "T3": "all are deleted, nothing is recorded",
 }
 
+NOTIFY_LABELS = {
+    "N1": "the job that tells a webhook is leased",
+    "N2": "the receiver has answered, nothing is recorded",
+    "N3": "the attempt is settled in the catalog",
+}
+
 _wanted, _, _count = os.environ.get("PIPE_CRASH", "").partition(":")
 _left = int(_count or 1)
 
@@ -58,7 +64,7 @@ _left = int(_count or 1)
 def crashpoint(label: str) -> None:
     """Die here when the environment asks for it.
 
-    :param label: a key of :data:`LABELS` or :data:`PUSH_LABELS`.
+    :param label: a key of :data:`LABELS`, :data:`PUSH_LABELS` or :data:`NOTIFY_LABELS`.
     """
     global _left
     if label != _wanted:

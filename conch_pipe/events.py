@@ -139,6 +139,17 @@ REMOTE_INSECURE = Kind(
     LogLevel.warn,
 )
 
+WEBHOOK_ATTEMPTED = Kind(
+    "webhook.attempted",
+    "message {message} ({type}) to webhook {webhook}, attempt {number}: {status} {reason}, {seconds:.3f} s",
+)
+WEBHOOK_GIVEN_UP = Kind(
+    "webhook.given_up",
+    "message {message} ({type}) to webhook {webhook} is given up after {attempts} attempts: {reason}",
+    LogLevel.error,
+)
+WEBHOOK_DISABLED = Kind("webhook.disabled", "webhook {webhook} is disabled: {reason}", LogLevel.error)
+
 WEB_REQUEST = Kind(
     "web.request", "{address} {method} {route}: {status}, {received} bytes, {seconds:.3f} s", LogLevel.debug
 )

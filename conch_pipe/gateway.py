@@ -237,8 +237,9 @@ class Gateway(Service):
         self.sftp.drain(0)
         if self.web is not None:
             self.web.drain(0)
-        if self.processing.pushes is not None:
-            self.processing.pushes.hurry()
+        for runner in (self.processing.pushes, self.processing.notices):
+            if runner is not None:
+                runner.hurry()
 
     async def _stop(self) -> None:
         began = self.reactor.seconds()

@@ -1,4 +1,4 @@
-"""What opens remotes and signs for webhooks, sealed with keys from a file: the catalog and its copies give nothing away.
+"""What opens remotes and signs for webhooks, sealed with keys from a file: the catalog gives nothing away.
 
 A sealed value holds the name of its remote and of its field: moved to another row it cannot be unsealed. The file has
 one key a line; the first seals, each unseals. It is read anew each time, because another process may have changed it.

@@ -63,12 +63,13 @@ def due(number: int, saved_at: datetime, recording: UUID, remote: str, ended_at:
 def start(moment: datetime, up_since: datetime, recording: UUID, remote: str) -> datetime:
     """When an attempt that was due at a moment is made by a service that came up at another.
 
-    What was missed is spread over as long as the service was away, 10 minutes at most.
+    What was missed is spread over as long as it is late, 10 minutes at most.
     """
     if moment >= up_since:
         return moment
     spread = min(SPREAD_S, (up_since - moment).total_seconds())
-    return up_since + timedelta(seconds=spread * (_hash(recording, remote, "late") % 1000) / 1000)
+    # Another place after each start: a service that is restarted again and again must not leave the same ones behind.
+    return up_since + timedelta(seconds=spread * (_hash(recording, remote, "late", up_since) % 1000) / 1000)
 
 
 def left(made: int) -> int:

@@ -18,13 +18,22 @@ class Processing(Service):
     """Start: work files cleared, workers warming, queue read. Stop: queue drained, then workers reaped.
 
     :param pushes: the runner of what goes out, which has a queue and a limit of its own; None: nothing does.
+    :param notices: the runner of what webhooks are told, likewise.
     """
 
-    def __init__(self, sweep: Sweep, workers: Workers, runner: Runner, pushes: Runner | None = None) -> None:
+    def __init__(
+        self,
+        sweep: Sweep,
+        workers: Workers,
+        runner: Runner,
+        pushes: Runner | None = None,
+        notices: Runner | None = None,
+    ) -> None:
         self.sweep = sweep
         self.workers = workers
         self.runner = runner
         self.pushes = pushes
+        self.notices = notices
         self._drained: Deferred[None] | None = None  # of the pushes
 
     def startService(self) -> None:
@@ -36,6 +45,8 @@ class Processing(Service):
         if self.pushes is not None:
             self._drained = None
             self.pushes.startService()
+        if self.notices is not None:
+            self.notices.startService()
 
     def drain_pushes(self) -> None:
         """Begin to stop what goes out, ahead of the rest: no new attempts."""
@@ -49,8 +60,11 @@ class Processing(Service):
 
     async def _stop(self) -> None:
         self.drain_pushes()
+        told = self.notices.stopService() if self.notices is not None else None
         await self.runner.stopService()
         if self._drained is not None:
             await self._drained
+        if told is not None:
+            await told
         await self.workers.stop()
         await self.sweep.stopService()

@@ -17,7 +17,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from conch_pipe.errors import PipeError
-from conch_pipe.interfaces import IObjects, IUploads
+from conch_pipe.interfaces import IObjects, IUploads, IWebhooks
 from conch_pipe.model import utc
 
 BATCH = 100
@@ -31,6 +31,7 @@ class Sweep(Service):
     :param copies_days: a raw copy is deleted so many days after its upload ended; 0: kept.
     :param records_days: a record is deleted so many days after its upload ended; 0: kept. At least ``copies_days``
         when both are set, else a copy would lose its record first.
+    :param webhooks: whose log is kept as long as records; None: there is none.
     """
 
     _log = Logger()
@@ -44,6 +45,7 @@ class Sweep(Service):
         *,
         copies_days: float = 90,
         records_days: float = 400,
+        webhooks: IWebhooks | None = None,
     ) -> None:
         self.uploads = uploads
         self.objects = objects
@@ -51,6 +53,7 @@ class Sweep(Service):
         self.clock = clock
         self.copies_days = copies_days
         self.records_days = records_days
+        self.webhooks = webhooks
         self._running: Deferred[None] = succeed(None)
         self._rounds = LoopingCall(self._round)
         self._rounds.clock = clock
@@ -80,6 +83,7 @@ class Sweep(Service):
         try:
             await self._drop_copies()
             await self._drop_records()
+            await self._drop_notices()
         except PipeError as error:
             self._log.warn("upkeep goes on in an hour: {error}", error=error)
 
@@ -103,4 +107,10 @@ class Sweep(Service):
             if count:
                 self._log.info("{count} records are past their time and deleted", count=count)
             if count < BATCH:
+                return
+
+    async def _drop_notices(self) -> None:
+        while self.running and self.records_days and self.webhooks is not None:
+            before = utc(self.clock) - timedelta(days=self.records_days)
+            if await self.webhooks.forget(before, BATCH) < BATCH:
                 return

@@ -22,10 +22,10 @@ from twisted.internet import error, ssl
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, FileBodyProducer, ResponseFailed
+from twisted.web.client import URI, Agent, FileBodyProducer
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from zope.interface import implementer
@@ -50,6 +50,8 @@ _CONNECTING = (
     (error.ConnectError, "unreachable", "there is no way to the host"),
 )
 
+_LOST = (error.ConnectionLost, error.ConnectionDone, error.ConnectionAborted)
+
 
 @implementer(ISender)
 class Sender:
@@ -70,9 +72,9 @@ class Sender:
 
     def send(self, url: str, message: str, body: str, secrets: Sequence[str], at: datetime) -> Deferred[Answer]:
         """See ISender."""
-        return Deferred.fromCoroutine(self._send(url, _headers(message, body, secrets, at), body.encode()))
+        return Deferred.fromCoroutine(self._send(url, _headers(message, body, secrets, at), body.encode(), at))
 
-    async def _send(self, url: str, headers: Headers, body: bytes) -> Answer:
+    async def _send(self, url: str, headers: Headers, body: bytes, at: datetime) -> Answer:
         began = self.reactor.seconds()
         way = _Way(self)
         agent = Agent.usingEndpointFactory(self.reactor, way)
@@ -214,7 +216,7 @@ class _Way:
 
     def end(self) -> None:
         for one in self.transports:
-            one.transport.abortConnection()
+            one.abort()
 
 
 @implementer(IStreamClientEndpoint)
@@ -271,9 +273,14 @@ class _Bounded(ProtocolWrapper):
     def dataReceived(self, data: bytes) -> None:
         self.taken += len(data)
         if self.taken > ANSWER:
-            self.transport.abortConnection()
+            self.abort()
             return
         super().dataReceived(data)
+
+    def abort(self) -> None:
+        """End the connection at once, whether or not the other side agrees."""
+        transport: Any = self.transport
+        transport.abortConnection()
 
 
 class _Beginning(Protocol):
@@ -288,7 +295,7 @@ class _Beginning(Protocol):
         if len(self.data) >= BODY:
             self._end()
 
-    def connectionLost(self, reason: Failure = ResponseFailed) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._end()
 
     def _end(self) -> None:

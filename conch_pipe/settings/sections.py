@@ -475,6 +475,16 @@ class Push(Section):
     )
 
 
+class Webhooks(Section):
+    """Messages to receivers over HTTP."""
+
+    networks_allowed: Networks = Field(
+        default=(),
+        description="Loopback, private and link-local networks that receivers may be in all the same, like "
+        "10.20.0.0/16; only these are also reached without TLS.",
+    )
+
+
 class Secrets(Section):
     """What logs in at remotes, sealed in the catalog."""
 
@@ -541,6 +551,7 @@ class Settings(BaseModel):
     workers: Workers = Workers()
     runner: Runner = Runner()
     push: Push = Push()
+    webhooks: Webhooks = Webhooks()
     kept: Kept = Kept()
     secrets: Secrets = Secrets()
     log: Log = Log()
