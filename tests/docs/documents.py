@@ -12,6 +12,7 @@ OPERATORS = ROOT / "docs" / "operators.md"
 SCHEMAS = ROOT / "docs" / "schemas.md"
 SECURITY = ROOT / "docs" / "security.md"
 CUSTOMERS = ROOT / "docs" / "customers.md"
+API = ROOT / "docs" / "api.md"
 
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
