@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from ipaddress import IPv4Network, ip_network
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,8 +17,12 @@ T = TypeVar("T")
 
 def networks_allowed(settings: Settings) -> tuple[IPv4Network, ...]:
     """Where remotes may be although the addresses are private; IPv6 is not used."""
-    networks = map(ip_network, settings.push.networks_allowed)
-    return tuple(one for one in networks if isinstance(one, IPv4Network))
+    return networks(settings.push.networks_allowed)
+
+
+def networks(allowed: Iterable[str]) -> tuple[IPv4Network, ...]:
+    """Of a setting."""
+    return tuple(one for one in map(ip_network, allowed) if isinstance(one, IPv4Network))
 
 
 def run(settings: Settings, work: Callable[[Surroundings], Coroutine[Any, Any, T]]) -> T:

@@ -19,6 +19,7 @@ from conch_pipe.cli.session import Session
 from conch_pipe.cli.status import settings, status
 from conch_pipe.cli.uploads import upload
 from conch_pipe.cli.warehouse import warehouse
+from conch_pipe.cli.webhooks import webhook
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -39,7 +40,7 @@ def program() -> None:
 
 for command in (
     *(init, status, check, settings, host_key, org, credential, schema, upload, warehouse),
-    *(remote, environment, recording, secrets, demo),
+    *(remote, environment, recording, webhook, secrets, demo),
 ):
     program.add_command(command)
 

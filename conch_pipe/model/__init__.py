@@ -10,9 +10,22 @@ from conch_pipe.model.remotes import Pin, Remote, RemoteSecrets
 from conch_pipe.model.tenants import Client, Credential, Organisation, Peer, Secret
 from conch_pipe.model.times import new_id, utc
 from conch_pipe.model.uploads import Problem, State, Upload, Verdict
-from conch_pipe.model.webhooks import Answer, Happening, Notice, NoticeResult, Shape, Webhook
+from conch_pipe.model.webhooks import (
+    LONGEST_URL,
+    OF_ENVIRONMENTS,
+    TEST,
+    Answer,
+    Happening,
+    Notice,
+    NoticeResult,
+    Shape,
+    Webhook,
+)
 
 __all__ = [
+    "LONGEST_URL",
+    "OF_ENVIRONMENTS",
+    "TEST",
     "Answer",
     "Attempt",
     "Client",
