@@ -100,6 +100,20 @@ def test_a_restart_of_five_seconds_delays_nobody_by_more():
     assert len(set(moments)) > 50
 
 
+def test_restarts_again_and_again_leave_no_recording_behind():
+    """A service that lives for two minutes at a time: whoever was late in one of them is not in all."""
+    never = [
+        one
+        for one in range(100)
+        if all(
+            attempts.start(SAVED, up, UUID(int=one), "dock") > up + timedelta(minutes=2)
+            for up in (SAVED + timedelta(hours=1, minutes=2 * number) for number in range(60))
+        )
+    ]
+
+    assert never == []
+
+
 def test_what_is_still_to_come_stays_when_it_was():
     assert attempts.start(SAVED, SAVED, UID, "dock") == SAVED
 
