@@ -74,13 +74,13 @@ class Certificates:
 
     def _take(self, texts: tuple[bytes, bytes]) -> None:
         try:
-            chain = x509.load_pem_x509_certificates(texts[0])
-            key = load_pem_private_key(texts[1], None)
-            first, *others = [crypto.X509.from_cryptography(one) for one in chain]
+            chain: Any = x509.load_pem_x509_certificates(texts[0])
+            key: Any = load_pem_private_key(texts[1], None)
+            # Twisted declares pyOpenSSL's own classes, which pyOpenSSL itself calls deprecated.
             options = CertificateOptions(
-                privateKey=crypto.PKey.from_cryptography_key(key),  # type: ignore[arg-type]
-                certificate=first,
-                extraCertChain=others,
+                privateKey=key,
+                certificate=chain[0],
+                extraCertChain=chain[1:],
                 raiseMinimumTo=TLSVersion.TLSv1_2,
                 acceptableProtocols=[b"http/1.1"],
             )
