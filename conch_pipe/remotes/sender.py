@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from io import BytesIO
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -19,15 +18,15 @@ from OpenSSL import SSL
 from service_identity import VerificationError
 from standardwebhooks import Webhook as Signature
 from twisted.internet import error, ssl
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, FileBodyProducer
+from twisted.web.client import URI, Agent
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory, IResponse
+from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from conch_pipe.interfaces import ISender
@@ -78,7 +77,7 @@ class Sender:
         began = self.reactor.seconds()
         way = _Way(self)
         agent = Agent.usingEndpointFactory(self.reactor, way)
-        asking = agent.request(b"POST", url.encode("ascii"), headers, FileBodyProducer(BytesIO(body)))
+        asking = agent.request(b"POST", url.encode("ascii"), headers, _Body(body))
         asking.addTimeout(SEND_S, self.reactor, lambda result, _: _too_late(result))
         try:
             response = await asking
@@ -281,6 +280,25 @@ class _Bounded(ProtocolWrapper):
         """End the connection at once, whether or not the other side agrees."""
         transport: Any = self.transport
         transport.abortConnection()
+
+
+@implementer(IBodyProducer)
+class _Body:
+    """A message, written at once: it is a few thousand bytes."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.length = len(body)
+
+    def startProducing(self, consumer: Any) -> Deferred[None]:
+        """See IBodyProducer."""
+        consumer.write(self.body)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """Nothing is left to be written."""
+
+    resumeProducing = stopProducing = pauseProducing
 
 
 class _Beginning(Protocol):
