@@ -17,6 +17,7 @@ from tests.live.clients.openssh import Sftp
 from tests.live.conftest import had
 from tests.live.material import large_csv
 from tests.live.service import Service
+from tests.web import certificates
 
 pytestmark = [
     pytest.mark.live,
@@ -217,3 +218,40 @@ def test_an_upload_under_way_may_finish_when_the_service_is_told_to_stop(own, tm
 
     assert json.loads(said)["bytes"] == file.stat().st_size
     own.service.stop()
+
+
+@pytest.mark.parametrize("label", ["C2", "C5a", "C5b", "C5c", "C6", "C7"])
+def test_a_service_killed_in_an_upload_has_it_once_when_it_is_sent_again_with_its_key(
+    label, fresh_service, tmp_path, monkeypatch
+):
+    service = fresh_service()
+    service.stop()
+    form = ("-F", "schemaType=orgTransactions", "-F", "idempotencyKey=k", "-F", f"file=@{material.TRANSACTIONS}")
+    with monkeypatch.context() as crashing:
+        crashing.setenv("PIPE_CRASH", f"{label}:1")
+        service.start()
+        api = Api(service, tmp_path)
+        assert api.ask("/upload", *form) == (0, None)
+        assert service.process is not None
+        service.process.wait(30)
+        service.process = None
+
+    api = Api(service.start(), tmp_path)
+    status, told = api.ask("/upload?wait=60", *form)
+
+    assert (status, told["status"], told["rows"]) == (200, "COMPLETED", 4)
+    assert [one["uploadId"] for one in api.ask("/uploads")[1]["uploads"]] == [told["uploadId"]]
+    assert len(service.query("SELECT * FROM orgTransactions")) == 4
+
+
+def test_tls_by_files_is_spoken(fresh_service, tmp_path):
+    certificate, key = certificates.write(tmp_path)
+    service = fresh_service({"http.certificate": certificate, "http.key": key})
+    port = json.loads(service.command("status", "--json"))["http_port"]
+    asked = ["curl", "-sS", "--cacert", str(certificate), f"https://127.0.0.1:{port}/api/openapi.json"]
+
+    told = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True)
+    old = subprocess.run([*asked, "--tls-max", "1.1"], capture_output=True, text=True, timeout=30, check=False)
+
+    assert json.loads(told.stdout)["openapi"] == "3.1.0"
+    assert old.returncode != 0
