@@ -486,12 +486,13 @@ class Webhooks(Section):
 
 
 class Secrets(Section):
-    """What logs in at remotes, sealed in the catalog."""
+    """What logs in at remotes and signs for webhooks, sealed in the catalog."""
 
     key_file: Place = Field(
         default=Path("keys/secrets.key"),
         description="File of the keys that seal it, one a line, the first seals; 0600. A systemd credential named "
-        "pipe-sftp-secrets-key stands in for it. Lost with it: every password and private key of a remote.",
+        "pipe-sftp-secrets-key stands in for it. Lost with it: every password and private key of a remote, "
+        "and every secret that signs for a webhook.",
     )
 
 
