@@ -1,8 +1,9 @@
 """Connections to the catalog's database, and the one thread that writes.
 
 Writes queue for a single thread, which runs everything waiting in one transaction and commits once: sessions that
-close files at the same time share an fsync. Each has its own savepoint, but for the first: the transaction is its
-own. Reads run in a few other threads. Knows no table; the query modules are plain functions that get a connection.
+close files at the same time share an fsync. Only when one of them fails do they run again, each with a savepoint:
+SQLite copies every page that is changed inside one, for a large group into a temporary file. Reads run in a few other
+threads. Knows no table; the query modules are plain functions that get a connection.
 
 A function given to ``read`` or ``write`` runs in another thread: it gets all it needs as arguments and returns
 plain values.
@@ -12,8 +13,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, RootTransaction
@@ -29,6 +31,7 @@ from conch_pipe.errors import Code, PipeError
 P = ParamSpec("P")
 T = TypeVar("T")
 Query = Callable[Concatenate[Connection, P], T]
+Call = Callable[[Connection], Any]
 Deliver = Callable[..., object]
 
 TOGETHER = 256  # works in one transaction, at most, so that the first of them does not wait for long
@@ -52,18 +55,26 @@ class _Broken(Exception):
         self.error = error
 
 
-def _first(transaction: RootTransaction, call: Callable[[Connection], T]) -> T:
-    """Run a function in a transaction that holds nothing else yet: one that fails ends it, and nobody else loses."""
+def _undo(transaction: RootTransaction, error: BaseException) -> Failure:
+    """End a transaction in which a function has just failed. :returns: what its caller is told."""
     try:
-        return call(transaction.connection)
-    except BaseException as error:
+        transaction.rollback()
+    except DBAPIError as gone:
+        raise _Broken(explain(error if isinstance(error, DBAPIError) else gone)) from gone
+    return Failure(explain(error)) if isinstance(error, DBAPIError) else Failure()
+
+
+def _one_by_one(connection: Connection, calls: Iterable[Call]) -> list[Any]:
+    """Run functions in one transaction so that none that fails takes others along. :returns: as Writer.run."""
+    results: list[Any] = []
+    for call in calls:
         try:
-            transaction.rollback()
-        except DBAPIError as gone:
-            raise _Broken(explain(error if isinstance(error, DBAPIError) else gone)) from gone
-        if isinstance(error, DBAPIError):
-            raise explain(error) from error
-        raise
+            results.append(_in_savepoint(connection, call))
+        except _Broken:
+            raise
+        except BaseException:  # noqa: BLE001 - it must reach its caller, and no other
+            results.append(Failure())
+    return results
 
 
 def _in_savepoint(connection: Connection, call: Callable[[Connection], T]) -> T:
@@ -96,16 +107,17 @@ class Writer:
         self._engine = engine
         self._connection: Connection | None = None
 
-    def run(self, calls: Iterator[Callable[[Connection], Any]]) -> list[Any]:
+    def run(self, calls: Iterator[Call]) -> list[Any]:
         """Run functions in one transaction and commit once; one that fails undoes only its own changes.
 
-        :param calls: functions of a Connection; asked for when the database is ours, or when it cannot be had.
+        :param calls: functions of a Connection, which may be run twice; asked for when the database is ours, or when
+            it cannot be had.
         :returns: what they returned, or a Failure in its place, in the same order; all have the same PipeError when
             the transaction failed.
         """
-        results: list[Any] = []
+        taken: list[Call] = []
         try:
-            self._run(calls, results)
+            return self._run(_noted(calls, taken))
         except BaseException as error:
             self.close(broken=True)
             if isinstance(error, _Broken):
@@ -114,26 +126,27 @@ class Writer:
                 told = explain(error)
             else:
                 raise
-            return [Failure(told) for _ in (*results, *calls)]
-        return results
+            return [Failure(told) for _ in (*taken, *calls)]
 
-    def _run(self, calls: Iterator[Callable[[Connection], Any]], results: list[Any]) -> None:
+    def _run(self, calls: Iterator[Call]) -> list[Any]:
         if self._connection is None:
             self._connection = self._engine.connect().execution_options(writes=True)
         connection = self._connection
-        transaction, empty = connection.begin(), True
+        transaction = connection.begin()
+        results: list[Any] = []
+        together: list[Call] = []  # what the transaction holds, without savepoints
         for call in calls:
             try:
-                results.append(_first(transaction, call) if empty else _in_savepoint(connection, call))
-            except _Broken:
-                results.append(None)
-                raise
-            except BaseException:  # noqa: BLE001 - it must reach its caller, and no other
-                results.append(Failure())
-            if transaction.is_active:
-                empty = False
-            else:
+                results.append(call(connection))
+                together.append(call)
+            except BaseException as error:  # noqa: BLE001 - it must reach its caller, and no other
+                failure = _undo(transaction, error)
                 transaction = connection.begin()
+                if together:
+                    del results[-len(together) :]
+                    results += _one_by_one(connection, chain(together, [call], calls))
+                else:
+                    results.append(failure)
         try:
             transaction.commit()
         except DBAPIError as error:
@@ -142,6 +155,7 @@ class Writer:
                 self.close(broken=True)
                 doubt(self._engine)
             raise _Broken(told) from error
+        return results
 
     def close(self, *, broken: bool = False) -> None:
         """Give the connection back.
@@ -153,6 +167,12 @@ class Writer:
             if broken:
                 connection.invalidate()
             connection.close()
+
+
+def _noted(calls: Iterable[Call], taken: list[Call]) -> Iterator[Call]:
+    for call in calls:
+        taken.append(call)
+        yield call
 
 
 def _current(url: str, busy_timeout_s: float) -> Engine:
@@ -180,7 +200,7 @@ def _tell(results: list[Any], waiting: list[Deferred[Any]]) -> None:
 
 
 _Read = tuple[Engine, Callable[..., Any], tuple[Any, ...], dict[str, Any], Deferred[Any]]
-_Work = tuple[Callable[[Connection], Any], Deferred[Any]]
+_Work = tuple[Call, Deferred[Any]]
 _CLOSE: _Work = (lambda _: None, Deferred())
 
 
@@ -291,7 +311,7 @@ class Database:
     def _commit_together(self, writer: Writer, first: _Work) -> None:
         works: list[_Work] = []
 
-        def waiting() -> Iterator[Callable[[Connection], Any]]:
+        def waiting() -> Iterator[Call]:
             work = first
             while True:
                 works.append(work)
