@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import struct
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
@@ -138,6 +138,7 @@ _HEADER = struct.Struct("=8sL4L16s")  # magic, processes, shape, key
 _MAGIC = b"pstally1"
 _LINE = 64  # of a cache: what two processes write lies in different ones
 _SHAPE = Shape()
+_KNOWN = 4096  # sources whose buckets need not be found again
 
 
 class SharedTally:
@@ -182,6 +183,8 @@ class SharedTally:
         self._totals = [totals for totals, _, _ in columns]
         self._counts = [counts for _, counts, _ in columns]
         self._moments = [moments for _, _, moments in columns]
+        self._counted = lru_cache(_KNOWN)(self._find_counted)
+        self._punished = lru_cache(_KNOWN)(self._find_punished)
 
     def forget(self, index: int) -> None:
         """Take the connections of a process that is dead out of the counts: its parent calls it, before the column has
@@ -208,18 +211,18 @@ class SharedTally:
 
     def of(self, source: str) -> Count:
         """See Tally."""
-        buckets = list(self._counted(source))
+        buckets, columns = self._counted(source), self._counts
         return Count(
-            min(sum(own[at] for own in self._counts) for at in buckets),
-            min(sum(own[at + 1] for own in self._counts) for at in buckets),
+            min([sum([own[at] for own in columns]) for at in buckets]),
+            min([sum([own[at + 1] for own in columns]) for at in buckets]),
         )
 
     def sentence(self, source: str) -> Sentence:
         """See Tally."""
-        buckets = list(self._punished(source))
+        buckets, columns = self._punished(source), self._moments
         return Sentence(
-            min(max(own[at] for own in self._moments) for at in buckets),
-            min(max(own[at + 1] for own in self._moments) for at in buckets),
+            min([max([own[at] for own in columns]) for at in buckets]),
+            min([max([own[at + 1] for own in columns]) for at in buckets]),
         )
 
     def punish(self, source: str, sentence: Sentence) -> None:
@@ -240,19 +243,17 @@ class SharedTally:
             memory[moments : at + shape.column_bytes].cast("d"),
         )
 
-    def _hashes(self, source: str, person: bytes, rows: int) -> Iterator[int]:
+    def _find_counted(self, source: str) -> list[int]:
+        return self._buckets(source, b"counted", self._shape.counted_rows, self._shape.counted)
+
+    def _find_punished(self, source: str) -> list[int]:
+        return self._buckets(source, b"punished", self._shape.punished_rows, self._shape.punished)
+
+    def _buckets(self, source: str, person: bytes, rows: int, size: int) -> list[int]:
+        """Where the source's cells are in a table, one pair in each row."""
         digest = blake2b(source.encode(), digest_size=8 * rows, key=self._key, person=person).digest()
-        return (value for (value,) in struct.iter_unpack("=Q", digest))
-
-    def _counted(self, source: str) -> Iterator[int]:
-        size, rows = self._shape.counted, self._shape.counted_rows
-        hashes = self._hashes(source, b"counted", rows)
-        return (2 * (row * size + value % size) for row, value in enumerate(hashes))
-
-    def _punished(self, source: str) -> Iterator[int]:
-        size, rows = self._shape.punished, self._shape.punished_rows
-        hashes = self._hashes(source, b"punished", rows)
-        return (2 * (row * size + value % size) for row, value in enumerate(hashes))
+        hashes = struct.unpack(f"={rows}Q", digest)
+        return [2 * (row * size + value % size) for row, value in enumerate(hashes)]
 
 
 def _increase(table: memoryview, at: int, connections: int, waiting: int) -> None:
