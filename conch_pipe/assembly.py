@@ -242,13 +242,12 @@ def assemble_door(
     folder = own_spool(settings, given["number"])
     objects = open_objects(settings, in_thread)
     intake = _intake(settings, folder, objects, catalog, happenings, reactor, in_thread, schemas)
-    happenings.listeners.append(lambda event: report(stored=True) if event.kind is events.UPLOAD_STORED else None)
     endpoint = AdoptedStreamServerEndpoint(reactor, SOCKET, AddressFamily(given["family"]))
     tally = counts.take(COUNTS, given["index"])
     key = bytes.fromhex(given["key"])
     login = _login(settings, catalog, happenings, reactor, report, key)
     sftp = _sftp(settings, endpoint, intake, catalog, happenings, reactor, login, tally, report)
-    return Door(
+    door = Door(
         reactor,
         schemas=schemas,
         database=database,
@@ -259,6 +258,8 @@ def assemble_door(
         report=report,
         ended=ended,
     )
+    happenings.listeners.append(lambda event: door.stored() if event.kind is events.UPLOAD_STORED else None)
+    return door
 
 
 def _database(settings: Settings, reactor: Any) -> Database:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
@@ -17,6 +18,7 @@ from conch_pipe.formats.schema import Schema, parse_schema
 
 LOOK_S = 0.25  # whether the last session has left
 TELL_S = 1.0  # how many there are
+SOON_S = 0.05  # within which the parent is told once that there are more jobs
 COMMIT_S = 10.0  # a commit under way when every connection is gone
 
 
@@ -74,6 +76,8 @@ class Door:
         self._told = (0, 0)
         self._telling = LoopingCall(self._tell)
         self._telling.clock = clock
+        self._soon: IDelayedCall | None = None
+        self._more = False  # to tell at its end
         self._started = False
         self._leave_at: float | None = None
         self._watching: LoopingCall | None = None
@@ -142,6 +146,19 @@ class Door:
         elif self._started:
             self.sftp.drain(seconds)
 
+    def stored(self) -> None:
+        """An upload was recorded: its job waits. The parent is told at once, and once of those that come soon after."""
+        self._more = True
+        if self._soon is None:
+            self._tell_stored()
+
+    def _tell_stored(self) -> None:
+        self._soon = None
+        if self._more:
+            self._more = False
+            self._soon = self._clock.callLater(SOON_S, self._tell_stored)
+            self._report(stored=True)
+
     def _look(self) -> None:
         assert self._leave_at is not None
         if not self.sftp.connections or self._clock.seconds() >= self._leave_at:
@@ -152,6 +169,8 @@ class Door:
             await self.sftp.shut()
             self._report(shut=True)
             await close_door(self.intake, self.sftp, seconds, self._clock)
+            if self._soon is not None:
+                self._soon.cancel()  # the parent looks at its queue by itself, too
             self._telling.stop()
             self._tell()
             await self._database.close()
