@@ -5,6 +5,7 @@ Gets everything from its parent, over descriptors (processes/share.py), and ends
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -77,6 +78,7 @@ def main() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     reactor.callWhenRunning(_signals, reactor, parent.door)
+    reactor.callWhenRunning(gc.freeze)  # as the parent's Main
     reactor.run()
     sys.stderr.flush()
 
