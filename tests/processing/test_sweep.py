@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from twisted.internet.defer import succeed
 
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import State, utc
@@ -102,3 +103,25 @@ def test_a_round_that_met_a_busy_catalog_is_made_good_an_hour_later(catalog, raw
     stopped = service.stopService()
     assert stopped.called
     assert catalog.clock.getDelayedCalls() == []
+
+
+def test_the_log_of_webhooks_is_kept_as_long_as_records(catalog, raw, tmp_path):
+    class Log:
+        """So many attempts are old."""
+
+        left = 250
+        asked: list = []  # noqa: RUF012 - of one test
+
+        def forget(self, before, limit):
+            self.asked.append(before)
+            gone = min(limit, self.left)
+            self.left -= gone
+            return succeed(gone)
+
+    log = Log()
+    service = sweep(catalog, raw, tmp_path, webhooks=log)
+
+    service.startService()
+
+    assert log.left == 0 and set(log.asked) == {utc(catalog.clock) - timedelta(days=400)}
+    service.stopService()
