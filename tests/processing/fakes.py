@@ -168,7 +168,7 @@ class MemoryCatalog:
 
         return self._answer(forget)
 
-    def accept(self, upload, job, *, same_within_s, content=None):
+    def accept(self, upload, job, *, same_within_s, content=None, key=None):
         raise NotImplementedError("doors do this, not processing")
 
     def latest(self, client_id, schema, name, since):

@@ -78,7 +78,7 @@ def test_whatever_happens_no_attempt_is_lost_counted_twice_or_early_and_no_cap_i
 
     month.check()
     states = [month.catalog.one(push).state for push in month.pushes.values()]
-    assert {PushState.DELIVERED, PushState.GIVEN_UP} == set(states)
+    assert set(states) <= {PushState.DELIVERED, PushState.GIVEN_UP}
     assert month.runner.stopService().called
     month.catalog.close()
     logged_errors.flush(ZeroDivisionError)

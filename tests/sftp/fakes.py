@@ -53,7 +53,7 @@ class MemoryUploads:
         return succeed(found[-1] if found else None)
 
     def accept(
-        self, upload: Upload, job: Any, *, same_within_s: float, content: bytes | None = None
+        self, upload: Upload, job: Any, *, same_within_s: float, content: bytes | None = None, key: str | None = None
     ) -> Deferred[Upload]:
         for one in self.records:
             same = (one.client_id, one.schema, one.name, one.sha256)
