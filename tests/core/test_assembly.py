@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from conch_pipe import assembly, gateway, tap
+from conch_pipe.assembly import doors, outgoing, stores
 from conch_pipe.errors import Mistakes
 from conch_pipe.settings import Settings
 from conch_pipe.ssh.server.hostkeys import generate
@@ -22,7 +23,7 @@ WHOLE = {"limits", "files", "http"}
 
 def test_no_setting_is_without_effect():
     """A setting that nothing reads is a promise nobody keeps."""
-    text = "".join(Path(module.__file__).read_text() for module in (assembly, gateway, tap))
+    text = "".join(Path(module.__file__).read_text() for module in (assembly, doors, outgoing, stores, gateway, tap))
     text = text.replace("uploads = settings.uploads", "").replace("uploads.", "settings.uploads.")
     unread = [
         f"{section}.{name}"
@@ -38,7 +39,7 @@ def test_no_setting_is_without_effect():
 def refused(**ssh: object) -> list[str]:
     """What the start is refused for."""
     with pytest.raises(Mistakes) as caught:
-        assembly.load_host_keys(Settings.model_validate({"ssh": ssh}))
+        doors.load_host_keys(Settings.model_validate({"ssh": ssh}))
     return caught.value.mistakes
 
 
@@ -99,4 +100,4 @@ def test_several_host_keys_are_all_loaded(tmp_path):
         generate(tmp_path / name, "rsa" if name == "rsa" else "ed25519")
     settings = Settings.model_validate({"ssh": {"host_keys": [tmp_path / "rsa", tmp_path / "old", tmp_path / "new"]}})
 
-    assert [key.type() for key in assembly.load_host_keys(settings).values()] == ["RSA", "Ed25519", "Ed25519"]
+    assert [key.type() for key in doors.load_host_keys(settings).values()] == ["RSA", "Ed25519", "Ed25519"]

@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from conch_pipe.assembly import AROUND_A_FILE
+from conch_pipe.assembly.doors import AROUND_A_FILE
 from conch_pipe.errors import Mistakes, PipeError
 from conch_pipe.formats import limits as formats
 from conch_pipe.intake import admission
