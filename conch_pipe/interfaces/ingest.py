@@ -142,6 +142,9 @@ class ILogin(Interface):
         :raises PipeError: UNAUTHORIZED; BUSY, nobody could tell now.
         """
 
+    def forget(client_id: str) -> None:
+        """The credential was revoked: its next login asks the catalog."""
+
     def start() -> None:
         """A door starts: before its first ``check``."""
 

@@ -123,6 +123,10 @@ class Login:
             return succeed(self._welcome(recent, peer))
         return Deferred.fromCoroutine(self._login(username, secret, peer, waits))
 
+    def forget(self, client_id: str) -> None:
+        """See ILogin."""
+        self._recent.pop(client_id.encode(), None)
+
     def hear(self, message: Mapping[str, Any]) -> None:
         """See ILogin."""
         if "failed" in message:

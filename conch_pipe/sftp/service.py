@@ -97,7 +97,7 @@ class SFTPService(Service):
         realm = PutRealm(self.visits, intake, uploads, events, disk)
         listener = ConnectionEvents(self.visits, events)
         self._factory = PutFactory(Portal(realm, [checker]), host_keys, listener, clock, limits, **(door or {}))
-        self._watch = Watch(self.visits, credentials, events, clock)
+        self._watch = Watch(self.visits, credentials, login, events, clock)
         self._port: IListeningPort | None = None
         self._drain_by: float | None = None
 

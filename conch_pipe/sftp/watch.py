@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from conch_pipe import events
 from conch_pipe.errors import PipeError
-from conch_pipe.interfaces import ICredentials, IEvents
+from conch_pipe.interfaces import ICredentials, IEvents, ILogin
 from conch_pipe.sftp.visits import Visits
 
 EVERY_S = 2.0  # promised is: within 5 s
@@ -23,12 +23,16 @@ class Watch:
     """Asks the catalog about the clients with open sessions, and forgets what is old.
 
     :param credentials: an ICredentials.
+    :param login: told who may no longer be.
     """
 
     _log = Logger(namespace="conch_pipe.sftp")
 
-    def __init__(self, visits: Visits, credentials: ICredentials, events: IEvents, clock: IReactorTime) -> None:
+    def __init__(
+        self, visits: Visits, credentials: ICredentials, login: ILogin, events: IEvents, clock: IReactorTime
+    ) -> None:
         self._visits = visits
+        self._login: Any = login
         self._credentials: Any = credentials
         self._events = events
         self._looks = 0
@@ -67,6 +71,7 @@ class Watch:
         for credential in active.values():
             self._visits.refresh(credential)
         for client_id in set(here) - set(active):
+            self._login.forget(client_id)  # before its sessions end: who is sent away does not come in again
             ended = self._visits.end(client_id, "your credential was revoked")
             if ended:
                 self._events.note(events.CREDENTIAL_REVOKED, client_id=client_id, sessions=ended)

@@ -259,6 +259,18 @@ def test_revocation_ends_open_sessions_within_five_seconds(house):
     assert (told["client_id"], told["sessions"]) == ("acme-1", 1)
 
 
+def test_who_was_sent_away_does_not_come_in_again(house):
+    """Another login a moment before had the credential looked up: that is forgotten."""
+    client = house.connect()
+    house.pass_time(1.5)
+    assert house.connect().logged_in
+    house.credentials.revoke("acme-1")
+    house.pass_time(0.6)
+    assert client.lost
+
+    assert not house.connect().logged_in
+
+
 def test_changed_schemas_reach_open_sessions(house):
     client = house.connect()
     sftp = client.open_sftp()
