@@ -37,6 +37,7 @@ from conch_pipe.ssh.server import hostkeys, offers
 from conch_pipe.ssh.server.tally import OwnTally, Tally
 from conch_pipe.ssh.transport.algorithms import SERVER
 from conch_pipe.web.limits import Limits as WebLimits
+from conch_pipe.web.parts import Parts
 from conch_pipe.web.service import WebService
 
 InThread = Callable[..., Deferred[Any]]
@@ -158,16 +159,18 @@ def web(
         return None
     return WebService(
         listening(reactor, http.endpoint, http.interface, http.port),
-        intake=intake,
-        uploads=catalog.uploads,
-        credentials=catalog.credentials,
-        login=login,
-        events=happenings,
-        clock=reactor,
-        limits=WebLimits(body_bytes=settings.uploads.max_bytes + AROUND_A_FILE, **http.web()),
+        Parts(
+            intake=intake,
+            uploads=catalog.uploads,
+            credentials=catalog.credentials,
+            login=login,
+            events=happenings,
+            clock=reactor,
+            limits=WebLimits(body_bytes=settings.uploads.max_bytes + AROUND_A_FILE, **http.web()),
+            max_bytes=settings.uploads.max_bytes,
+        ),
         key_file=http.token_key_file,
         token_s=http.token_s,
-        max_bytes=settings.uploads.max_bytes,
         forwarded_from=http.forwarded_from,
         certificate=(Path(http.certificate), Path(http.key)) if http.certificate else None,
     )

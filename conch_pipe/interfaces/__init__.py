@@ -12,6 +12,7 @@ from conch_pipe.interfaces.ingest import (
     IWarehouse,
     IWorkers,
 )
+from conch_pipe.interfaces.people import IPeople, ITokens
 from conch_pipe.interfaces.push import IPusher, IRecordingIntake, IRecordings, IRemotes
 from conch_pipe.interfaces.webhooks import ISender, IWebhooks
 
@@ -22,11 +23,13 @@ __all__ = [
     "IJobs",
     "ILogin",
     "IObjects",
+    "IPeople",
     "IPusher",
     "IRecordingIntake",
     "IRecordings",
     "IRemotes",
     "ISender",
+    "ITokens",
     "IUpload",
     "IUploads",
     "IWarehouse",

@@ -4,6 +4,7 @@ Times are timezone-aware UTC. Sizes are bytes.
 """
 
 from conch_pipe.model.jobs import Job, Outcome, ingest_job
+from conch_pipe.model.people import Actor, Person, Position, Scope, Token
 from conch_pipe.model.pushes import Attempt, FileResult, Push, PushResult, PushState, Report, Status
 from conch_pipe.model.recordings import Environment, RecordedFile, Recording, Role
 from conch_pipe.model.remotes import Pin, Remote, RemoteSecrets
@@ -26,6 +27,7 @@ __all__ = [
     "LONGEST_URL",
     "OF_ENVIRONMENTS",
     "TEST",
+    "Actor",
     "Answer",
     "Attempt",
     "Client",
@@ -39,7 +41,9 @@ __all__ = [
     "Organisation",
     "Outcome",
     "Peer",
+    "Person",
     "Pin",
+    "Position",
     "Problem",
     "Push",
     "PushResult",
@@ -50,10 +54,12 @@ __all__ = [
     "RemoteSecrets",
     "Report",
     "Role",
+    "Scope",
     "Secret",
     "Shape",
     "State",
     "Status",
+    "Token",
     "Upload",
     "Verdict",
     "Webhook",

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twisted.internet.interfaces import IReactorTime
-
-from conch_pipe.interfaces import ICredentials, IEvents, IIntake, ILogin, IUploads
 from conch_pipe.web import documents
 from conch_pipe.web.arrival import Arrivals
 from conch_pipe.web.clients import Clients
-from conch_pipe.web.limits import Limits
 from conch_pipe.web.logins import LoginView
 from conch_pipe.web.pages import Pages
+from conch_pipe.web.parts import Parts
 from conch_pipe.web.routes import Route, Router
 from conch_pipe.web.tokens import Tokens
 from conch_pipe.web.uploads import UploadViews
@@ -24,25 +21,12 @@ _HEADERS = (
 )
 
 
-def upload_api(
-    *,
-    intake: IIntake,
-    uploads: IUploads,
-    credentials: ICredentials,
-    login: ILogin,
-    tokens: Tokens,
-    events: IEvents,
-    clock: IReactorTime,
-    limits: Limits,
-    max_bytes: int,
-) -> list[Route]:
-    """The requests of clients.
-
-    :param max_bytes: of a file.
-    """
-    clients = Clients(credentials, tokens, clock)
-    views = UploadViews(clients, Arrivals(intake, uploads, events, max_bytes), clock, limits)
-    logins = LoginView(login, tokens, events, limits)
+def upload_api(parts: Parts, tokens: Tokens) -> list[Route]:
+    """The requests of clients."""
+    clients = Clients(parts.credentials, tokens, parts.clock)
+    arrivals = Arrivals(parts.intake, parts.uploads, parts.events, parts.max_bytes)
+    views = UploadViews(clients, arrivals, parts.clock, parts.limits)
+    logins = LoginView(parts.login, tokens, parts.events, parts.limits)
     form = "application/x-www-form-urlencoded"
     return [
         Route(
@@ -93,11 +77,15 @@ def upload_api(
     ]
 
 
-def application(routes: Sequence[Route]) -> Router:
-    """What answers requests: these routes and the pages that describe them."""
+def application(parts: Parts, tokens: Tokens) -> Router:
+    """What answers requests: all routes there are."""
+    described = [*upload_api(parts, tokens)]
+    return Router([*described, *_description(described)])
+
+
+def _description(routes: Sequence[Route]) -> list[Route]:
     pages = Pages(routes)
-    own = [
+    return [
         Route("GET", "/api/openapi.json", pages.openapi, public=True, hidden=True),
         Route("GET", "/api/docs", pages.docs, public=True, hidden=True),
     ]
-    return Router([*routes, *own])

@@ -7,14 +7,13 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.task import LoopingCall
 
-from conch_pipe.interfaces import ICredentials, IEvents, IIntake, ILogin, IUploads
 from conch_pipe.web import token_keys
-from conch_pipe.web.api import application, upload_api
+from conch_pipe.web.api import application
 from conch_pipe.web.certificates import Certificates
-from conch_pipe.web.limits import Limits
+from conch_pipe.web.parts import Parts
 from conch_pipe.web.site import Site
 from conch_pipe.web.tokens import Tokens
 
@@ -27,7 +26,6 @@ class WebService(Service):
     :param endpoint: where.
     :param key_file: of the keys that sign tokens; made when it is missing.
     :param token_s: seconds a token is good for.
-    :param max_bytes: of a file.
     :param forwarded_from: networks of proxies whose X-Forwarded-For is believed.
     :param certificate: files of the certificate and its key; None: no TLS.
     """
@@ -37,36 +35,20 @@ class WebService(Service):
     def __init__(
         self,
         endpoint: IStreamServerEndpoint,
+        parts: Parts,
         *,
-        intake: IIntake,
-        uploads: IUploads,
-        credentials: ICredentials,
-        login: ILogin,
-        events: IEvents,
-        clock: IReactorTime,
-        limits: Limits,
         key_file: Path,
         token_s: float,
-        max_bytes: int,
         forwarded_from: tuple[str, ...] = (),
         certificate: tuple[Path, Path] | None = None,
     ) -> None:
         self._endpoint: Any = endpoint
+        self._parts = parts
+        self._clock: Any = parts.clock
+        self._login: Any = parts.login
         self._key_file = key_file
         self._token_s = token_s
-        self._clock = clock
-        self._certificates = None if certificate is None else Certificates(*certificate, events)
-        self._parts: dict[str, Any] = {
-            "intake": intake,
-            "uploads": uploads,
-            "credentials": credentials,
-            "login": login,
-            "events": events,
-            "clock": clock,
-            "limits": limits,
-            "max_bytes": max_bytes,
-        }
-        self._login: Any = login
+        self._certificates = None if certificate is None else Certificates(*certificate, parts.events)
         self._forwarded_from = forwarded_from
         self._port: IListeningPort | None = None
         self._site: Site | None = None
@@ -102,10 +84,10 @@ class WebService(Service):
             self._looking.clock = self._clock
             self._looking.start(LOOK_S, now=False)
         self._site = Site(
-            application(upload_api(tokens=tokens, **self._parts)),
-            self._parts["events"],
+            application(self._parts, tokens),
+            self._parts.events,
             self._clock,
-            self._parts["limits"],
+            self._parts.limits,
             self._forwarded_from,
             self._certificates,
         )

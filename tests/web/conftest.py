@@ -20,8 +20,9 @@ from conch_pipe.intake.intake import Intake
 from conch_pipe.intake.intake import Limits as IntakeLimits
 from conch_pipe.model import Client
 from conch_pipe.objects.folder import FolderObjects
-from conch_pipe.web.api import application, upload_api
+from conch_pipe.web.api import application
 from conch_pipe.web.limits import Limits
+from conch_pipe.web.parts import Parts
 from conch_pipe.web.site import Site
 from conch_pipe.web.tokens import Tokens
 from tests.sftp.fakes import HeardEvents
@@ -176,20 +177,18 @@ class Door:
         self.tokens = Tokens([b"k" * 32], self.clock.seconds, 900)
         self.login = StubLogin(self)
         self.limits = limits
+        self.parts = Parts(
+            intake=self.intake,
+            uploads=self.catalog.uploads,
+            credentials=self.catalog.credentials,
+            login=self.login,
+            events=self.events,
+            clock=self.clock,
+            limits=limits,
+            max_bytes=MAX_BYTES,
+        )
         self.site = Site(
-            application(
-                upload_api(
-                    intake=self.intake,
-                    uploads=self.catalog.uploads,
-                    credentials=self.catalog.credentials,
-                    login=self.login,
-                    tokens=self.tokens,
-                    events=self.events,
-                    clock=self.clock,
-                    limits=limits,
-                    max_bytes=MAX_BYTES,
-                )
-            ),
+            application(self.parts, self.tokens),
             self.events,
             self.clock,
             limits,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conch_pipe.web.api import application, upload_api
+from conch_pipe.web.api import application
 from tests.web.conftest import FORM, SCHEMA, form
 from tests.web.test_upload import CSV, UPLOAD, completed
 
@@ -157,19 +157,7 @@ def test_a_repeat_may_wait_for_the_verdict_too(door):
 def test_a_crash_between_the_record_and_the_answer_gives_the_same_upload_afterwards(door):
     """The key is in the transaction of the upload; what a process knew of requests under way dies with it."""
     first = send(door)
-    door.site._application = application(
-        upload_api(
-            intake=door.intake,
-            uploads=door.catalog.uploads,
-            credentials=door.catalog.credentials,
-            login=door.login,
-            tokens=door.tokens,
-            events=door.events,
-            clock=door.clock,
-            limits=door.limits,
-            max_bytes=1_000_000,
-        )
-    )
+    door.site._application = application(door.parts, door.tokens)
 
     assert send(door).body == first.body
     assert len(door.uploads()) == 1

@@ -1,0 +1,27 @@
+"""What the views work on: the other rooms as they are seen from here, and what all requests share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from twisted.internet.interfaces import IReactorTime
+
+from conch_pipe.interfaces import ICredentials, IEvents, IIntake, ILogin, IUploads
+from conch_pipe.web.limits import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Made by the assembly, taken by every table of routes.
+
+    :ivar max_bytes: of a file.
+    """
+
+    intake: IIntake
+    uploads: IUploads
+    credentials: ICredentials
+    login: ILogin
+    events: IEvents
+    clock: IReactorTime
+    limits: Limits
+    max_bytes: int
