@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_settings import NoDecode
 
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
+
 _NO_TABLE = 'networks and presets are needed, like {"192.0.2.10" = "legacy-2026"}'
 _UNITS = {
     "": 1, "b": 1, "byte": 1, "bytes": 1,
