@@ -28,6 +28,7 @@ from conch_pipe.intake.temporary_names import OFF, TemporaryNames
 from conch_pipe.interfaces import ILogin, IObjects
 from conch_pipe.login.core import Login
 from conch_pipe.login.core import Rules as LoginRules
+from conch_pipe.operations import Operations
 from conch_pipe.login.secrets import HashThreads
 from conch_pipe.settings import Settings
 from conch_pipe.sftp.service import Rules, SFTPService
@@ -151,7 +152,13 @@ def sftp(
 
 
 def web(
-    settings: Settings, intake: Intake, catalog: Catalog, happenings: Events, reactor: Any, login: ILogin
+    settings: Settings,
+    intake: Intake,
+    catalog: Catalog,
+    happenings: Events,
+    reactor: Any,
+    login: ILogin,
+    operations: Operations,
 ) -> WebService | None:
     """The HTTP door, of this process alone; None when there is to be none."""
     http = settings.http
@@ -161,6 +168,7 @@ def web(
         listening(reactor, http.endpoint, http.interface, http.port),
         Parts(
             intake=intake,
+            operations=operations,
             uploads=catalog.uploads,
             credentials=catalog.credentials,
             login=login,

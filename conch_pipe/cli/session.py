@@ -6,6 +6,7 @@ Prints nothing and decides nothing.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from conch_pipe.cli.output import Output
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from conch_pipe.catalog import Catalog, DirectDatabase
     from conch_pipe.formats.schema import SchemaBook
+    from conch_pipe.operations import Operations
     from conch_pipe.settings import Settings
 
 T = TypeVar("T")
@@ -29,15 +31,16 @@ class SettingsRefused(Exception):
         self.error = error
 
 
-def now(deferred: Deferred[T]) -> T:
-    """The result of a Deferred that has fired, as those of a DirectDatabase have.
+def now(asked: Deferred[T] | Coroutine[Any, Any, T]) -> T:
+    """The result of a Deferred that has fired, as those of a DirectDatabase have; or of what waits for such only.
 
     :raises PipeError: what it failed with.
     """
+    from twisted.internet.defer import ensureDeferred
     from twisted.python.failure import Failure
 
     results: list[Any] = []
-    deferred.addBoth(results.append)
+    ensureDeferred(asked).addBoth(results.append)
     if not results:
         raise AssertionError("a Deferred of a direct database has not fired")
     if isinstance(results[0], Failure):
@@ -120,6 +123,30 @@ class Session:
             book.refresh()
             self._schemas = book
         return self._schemas
+
+    @property
+    def operations(self) -> Operations:
+        """What can be done without connecting to anybody; see :func:`now`, and connecting.py for the rest.
+
+        :raises PipeError: NOT_FOUND, there is no catalog yet.
+        """
+        from twisted.internet.defer import execute
+
+        return self.operations_over(_Wall(), execute)
+
+    def operations_over(self, reactor: Any, in_thread: Callable[..., Deferred[Any]]) -> Operations:
+        """The same, with what connects and waits."""
+        from conch_pipe.operations import Means, operations
+
+        return operations(
+            Means(
+                settings=self.settings,
+                catalog=self.catalog,
+                reactor=reactor,
+                in_thread=in_thread,
+                schemas=lambda: self.schemas,
+            )
+        )
 
     def close(self) -> None:
         """Close what was opened."""

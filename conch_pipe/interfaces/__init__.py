@@ -12,8 +12,10 @@ from conch_pipe.interfaces.ingest import (
     IWarehouse,
     IWorkers,
 )
+from conch_pipe.interfaces.operations import IOperations
 from conch_pipe.interfaces.people import IPeople, ITokens
 from conch_pipe.interfaces.push import IPusher, IRecordingIntake, IRecordings, IRemotes
+from conch_pipe.interfaces.threads import InThread
 from conch_pipe.interfaces.webhooks import ISender, IWebhooks
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "IJobs",
     "ILogin",
     "IObjects",
+    "IOperations",
     "IPeople",
     "IPusher",
     "IRecordingIntake",
@@ -35,4 +38,5 @@ __all__ = [
     "IWarehouse",
     "IWebhooks",
     "IWorkers",
+    "InThread",
 ]

@@ -8,6 +8,7 @@ from conch_pipe.web import documents
 from conch_pipe.web.arrival import Arrivals
 from conch_pipe.web.clients import Clients
 from conch_pipe.web.logins import LoginView
+from conch_pipe.web.operations import operations_api
 from conch_pipe.web.pages import Pages
 from conch_pipe.web.parts import Parts
 from conch_pipe.web.routes import Route, Router
@@ -79,7 +80,7 @@ def upload_api(parts: Parts, tokens: Tokens) -> list[Route]:
 
 def application(parts: Parts, tokens: Tokens) -> Router:
     """What answers requests: all routes there are."""
-    described = [*upload_api(parts, tokens)]
+    described = [*upload_api(parts, tokens), *operations_api(parts, None)]
     return Router([*described, *_description(described)])
 
 

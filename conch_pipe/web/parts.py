@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
 
-from conch_pipe.interfaces import ICredentials, IEvents, IIntake, ILogin, IUploads
+from conch_pipe.interfaces import ICredentials, IEvents, IIntake, ILogin, IOperations, IUploads
 from conch_pipe.web.limits import Limits
 
 
@@ -21,6 +21,7 @@ class Parts:
     uploads: IUploads
     credentials: ICredentials
     login: ILogin
+    operations: IOperations
     events: IEvents
     clock: IReactorTime
     limits: Limits

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "conch_pipe"
 CORE = {"model", "errors", "interfaces", "events", "settings", "crashpoints", "jsonlog", "presence", "progress"}
 LEAVES = {"ssh", "formats"}
 ROOMS = {"sftp", "web", "login", "intake", "processing", "remotes", "catalog", "warehouse", "objects", "processes"}
-PROGRAMS = {"tap", "door", "assembly", "gateway", "cli"}
+PROGRAMS = {"tap", "door", "operations", "assembly", "gateway", "cli"}
 # The core's plain values may be used by a leaf; nothing else of the project.
 VALUES = {"model", "errors", "crashpoints"}
 
@@ -45,15 +45,17 @@ def allowed(part: str) -> set[str]:
         return {part} | VALUES
     if part in ROOMS:
         return {part} | CORE | LEAVES
+    if part == "operations":
+        return CORE | LEAVES | ROOMS | {"operations"}
     if part == "gateway":
         return CORE | LEAVES | ROOMS | {"gateway"}
     if part == "assembly":
-        return CORE | LEAVES | ROOMS | {"assembly", "gateway"}
+        return CORE | LEAVES | ROOMS | {"operations", "assembly", "gateway"}
     if part == "tap":
         return CORE | {"assembly", "gateway", "tap"}
     if part == "door":
         return CORE | {"assembly", "door", "processes"}
-    return CORE | LEAVES | ROOMS | {"assembly", "cli"}
+    return CORE | LEAVES | ROOMS | {"operations", "assembly", "cli"}
 
 
 def test_every_module_belongs_to_a_named_place():

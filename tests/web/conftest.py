@@ -20,6 +20,8 @@ from conch_pipe.intake.intake import Intake
 from conch_pipe.intake.intake import Limits as IntakeLimits
 from conch_pipe.model import Client
 from conch_pipe.objects.folder import FolderObjects
+from conch_pipe.operations import Means, operations
+from conch_pipe.settings import Settings
 from conch_pipe.web.api import application
 from conch_pipe.web.limits import Limits
 from conch_pipe.web.parts import Parts
@@ -177,11 +179,22 @@ class Door:
         self.tokens = Tokens([b"k" * 32], self.clock.seconds, 900)
         self.login = StubLogin(self)
         self.limits = limits
+        self.settings = Settings()
+        self.operations = operations(
+            Means(
+                settings=self.settings,
+                catalog=self.catalog,
+                reactor=self.clock,
+                in_thread=execute,
+                schemas=lambda: schemas,
+            )
+        )
         self.parts = Parts(
             intake=self.intake,
             uploads=self.catalog.uploads,
             credentials=self.catalog.credentials,
             login=self.login,
+            operations=self.operations,
             events=self.events,
             clock=self.clock,
             limits=limits,

@@ -1,0 +1,23 @@
+"""What conch-pipe can do, as the HTTP side sees it."""
+
+from __future__ import annotations
+
+from zope.interface import Attribute, Interface
+
+
+class IOperations(Interface):
+    """One attribute per aggregate. Implemented in ``operations``; its classes' docstrings are the contract.
+
+    Methods return Deferreds or coroutines; what is wrong is a PipeError, several things at once are Mistakes. Who may
+    ask for what, and which organisations it sees, is decided by the caller.
+    """
+
+    organisations = Attribute("Tenants and the schemas they may use.")
+    credentials = Attribute("What partners log in with; a secret is answered once.")
+    uploads = Attribute("Files received, their problems, their raw copies; to process one again.")
+    schemas = Attribute("What files must look like, and samples.")
+    environments = Attribute("To which remotes the recordings of an application go.")
+    remotes = Attribute("Servers that recordings are pushed to: add, change, test, trust, enable, remove.")
+    recordings = Attribute("Groups of files to deliver.")
+    pushes = Attribute("Recordings on their way to remotes, and the log of the attempts.")
+    webhooks = Attribute("Who is told over HTTP of what happens; a secret is answered once.")

@@ -1,0 +1,71 @@
+"""What conch-pipe can do, for whoever asks: commands, the operations API and the dashboard call the same functions.
+
+One module per aggregate, where the catalog's own does not say it all. Nothing here prints, asks or knows HTTP; what is
+wrong is a PipeError, several things at once are Mistakes. Heavy imports are made where they are needed: each command
+begins here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zope.interface import implementer
+
+from conch_pipe.interfaces.operations import IOperations
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from conch_pipe.catalog import Catalog
+    from conch_pipe.formats.schema import SchemaBook
+    from conch_pipe.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What operations work with: a service has its own, a command makes them.
+
+    :ivar reactor: what connects and tells the time; of a command that connects to nothing, a clock.
+    :ivar in_thread: runs a function in a bounded thread pool; of a command, at once.
+    :ivar schemas: the book of the folder, read when first asked for.
+    """
+
+    settings: Settings
+    catalog: Catalog
+    reactor: Any
+    in_thread: Callable[..., Deferred[Any]]
+    schemas: Callable[[], SchemaBook]
+
+
+@implementer(IOperations)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operations:
+    """One attribute per aggregate; see IOperations."""
+
+    organisations: Any
+    credentials: Any
+    uploads: Any
+    schemas: Any
+    environments: Any
+    remotes: Any
+    recordings: Any
+    pushes: Any
+    webhooks: Any
+
+
+def operations(means: Means) -> Operations:
+    """All of them, over these means."""
+    catalog = means.catalog
+    return Operations(
+        organisations=catalog.organisations,
+        credentials=catalog.credentials,
+        uploads=catalog.uploads,
+        schemas=means.schemas,
+        environments=catalog.environments,
+        remotes=catalog.remotes,
+        recordings=catalog.recordings,
+        pushes=catalog.pushes,
+        webhooks=catalog.webhooks,
+    )
