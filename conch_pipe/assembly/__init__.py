@@ -26,6 +26,7 @@ from conch_pipe.formats.schema import Schema, SchemaBook
 from conch_pipe.gateway import Gateway, own_spool
 from conch_pipe.intake.manifests import Manifests
 from conch_pipe.intake.recordings import RecordingIntake
+from conch_pipe.operations import Means, operations
 from conch_pipe.presence import Presence
 from conch_pipe.processes import counts
 from conch_pipe.processes.door import Door
@@ -132,6 +133,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
             linger_s=settings.service.linger_s,
             drain_s=settings.service.drain_s,
         )
+    means = Means(settings=settings, catalog=catalog, reactor=reactor, in_thread=with_files, schemas=lambda: schemas)
     gateway = Gateway(
         settings,
         reactor,
@@ -149,7 +151,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
         manifests=manifests,
         progress=progress,
         sftp=sftp,
-        web=doors.web(settings, intake, catalog, happenings, reactor, login),
+        web=doors.web(settings, intake, catalog, happenings, reactor, login, operations(means)),
         tell_insecure=lambda: tell_insecure(catalog.remotes.list, happenings),
     )
     return gateway
