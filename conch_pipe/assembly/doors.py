@@ -10,7 +10,6 @@ from time import monotonic
 from typing import Any
 
 from twisted.conch.ssh.keys import Key
-from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import (
     TCP4ServerEndpoint,
     TCP6ServerEndpoint,
@@ -25,7 +24,7 @@ from conch_pipe.formats.quick import check_ends
 from conch_pipe.intake.intake import Intake
 from conch_pipe.intake.intake import Limits as IntakeLimits
 from conch_pipe.intake.temporary_names import OFF, TemporaryNames
-from conch_pipe.interfaces import ILogin, IObjects
+from conch_pipe.interfaces import ILogin, InThread, IObjects
 from conch_pipe.login.core import Login
 from conch_pipe.login.core import Rules as LoginRules
 from conch_pipe.operations import Operations
@@ -40,8 +39,6 @@ from conch_pipe.ssh.transport.algorithms import SERVER
 from conch_pipe.web.limits import Limits as WebLimits
 from conch_pipe.web.parts import Parts
 from conch_pipe.web.service import WebService
-
-InThread = Callable[..., Deferred[Any]]
 
 AROUND_A_FILE = 1 << 20  # bytes a request may have besides its file
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from ipaddress import IPv4Network, ip_network
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
-
 from conch_pipe.catalog import Catalog
 from conch_pipe.events import Events
+from conch_pipe.interfaces import InThread
 from conch_pipe.processing.lanes import Lanes
 from conch_pipe.processing.notify import Lanes as NotifyLanes
 from conch_pipe.processing.notify import NotifyChain
@@ -22,8 +21,6 @@ from conch_pipe.remotes.sender import Sender
 from conch_pipe.remotes.session import Surroundings
 from conch_pipe.settings import Settings
 from conch_pipe.ssh.client.limits import ClientLimits
-
-InThread = Callable[..., Deferred[Any]]
 
 QUIETLY = 16  # pushes besides those that are connected: whose remote is known not to answer, and files to delete
 REQUESTS = 32  # to webhooks at a time

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from conch_pipe.catalog import Database, KeyFile
 from conch_pipe.catalog.turn import Turn
 from conch_pipe.errors import Code, PipeError
-from conch_pipe.interfaces import IObjects, IWarehouse, IWorkers
+from conch_pipe.interfaces import InThread, IObjects, IWarehouse, IWorkers
 from conch_pipe.objects.folder import FolderObjects
 from conch_pipe.settings import Settings, local_path
 from conch_pipe.warehouse.duckdb_file import DuckDBWarehouse
-
-InThread = Callable[..., Deferred[Any]]
 
 
 def open_objects(settings: Settings, in_thread: InThread) -> IObjects:

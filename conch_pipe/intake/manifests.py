@@ -24,8 +24,7 @@ from conch_pipe.intake import manifest_folder
 from conch_pipe.intake.manifest_folder import Found, Stamp
 from conch_pipe.intake.manifest_text import Manifest, Unfinished, parse
 from conch_pipe.intake.recordings import LATER, shown
-from conch_pipe.intake.spool import InThread
-from conch_pipe.interfaces import IEvents, IRecordingIntake
+from conch_pipe.interfaces import IEvents, InThread, IRecordingIntake
 from conch_pipe.model import Recording, utc
 
 AT_ONCE = 2  # recordings being hashed: threads they take from others

@@ -24,8 +24,7 @@ from conch_pipe.errors import Code, Mistakes, PipeError
 from conch_pipe.intake import local_files
 from conch_pipe.intake.local_files import Taken, Unfit
 from conch_pipe.intake.record import certain
-from conch_pipe.intake.spool import InThread
-from conch_pipe.interfaces import IEvents, IRecordingIntake, IRecordings
+from conch_pipe.interfaces import IEvents, InThread, IRecordingIntake, IRecordings
 from conch_pipe.model import Push, RecordedFile, Recording, Role, new_id, utc
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)

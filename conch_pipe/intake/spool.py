@@ -5,7 +5,7 @@ their own. It gets one as soon as it is more than ``small_bytes``, or all small 
 
 On disk, bytes are written in place on the reactor's thread, into the page cache. Hashing (but see HASH_IN_PLACE) and
 fdatasync follow behind in the pool: at most one job of each at a time, so that a failed fdatasync is seen by exactly
-one caller (I26).
+one caller (I26). What they do there is in part_file.py.
 Knows nothing of SFTP or HTTP. Does not decide whether a file is allowed (see admission.py).
 
 The hash that follows is read back from the file rather than from copies of the chunks: 0.70 against 0.93 CPU s/GB,
@@ -17,24 +17,25 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.logger import Logger
 
 from conch_pipe.crashpoints import crashpoint
 from conch_pipe.errors import Code, PipeError
+from conch_pipe.intake import part_file
 from conch_pipe.intake.extents import Extents, TooScattered
+from conch_pipe.intake.memory import NO_MEMORY, Memory, SmallFile
+from conch_pipe.intake.part_file import ENDS, CheckEnds
 from conch_pipe.intake.system_errors import refused_by_system
+from conch_pipe.interfaces import InThread
 
 T = TypeVar("T")
 
-ENDS = 64 << 10  # bytes of head and tail that the quick checks get
-READ = 256 << 10  # bytes read at a time for the hash
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # With a core to spare the hash follows in another thread. With two, which others want as well, that thread only takes
 # turns with ours: 700 MB by OpenSSH's client on two cores took 1.9 CPU s/GB so, and 1.55 when they were hashed where
@@ -42,12 +43,6 @@ _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else o
 HASH_IN_PLACE = _CORES <= 2
 HASH_STEP = 4 << 20  # bytes hashed by one job
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-# How a function is run in another thread: ``functools.partial(deferToThreadPool, reactor, pool)`` with a bounded pool.
-InThread = Callable[..., Deferred[Any]]
-CheckEnds = Callable[[bytes, bytes, int], None]  # head, tail, size; raises PipeError
-
-_log = Logger(namespace="conch_pipe.intake")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,33 +53,6 @@ class Spooled:
     size: int
     sha256: bytes
     content: bytes | None = None  # of a small file
-
-
-class Memory:
-    """What small files may hold in memory, all together.
-
-    :param most: bytes.
-    """
-
-    __slots__ = ("held", "most")
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.held = 0
-
-    def take(self, count: int) -> bool:
-        """Whether there is room for so many bytes more; they are counted then."""
-        if self.held + count > self.most:
-            return False
-        self.held += count
-        return True
-
-    def give(self, count: int) -> None:
-        """So many bytes are not held any more."""
-        self.held -= count
-
-
-NO_MEMORY = Memory(0)
 
 
 def open_spool(
@@ -131,9 +99,7 @@ class Spool:
         self.size = 0
         self.lagging = False
         self.on_failure: Callable[[PipeError], object] | None = None  # told once, of what failed behind the writes
-        self._small_bytes = small_bytes
-        self._memory = memory
-        self._content: bytearray | None = bytearray()  # None: in the part file
+        self._content: SmallFile | None = SmallFile(small_bytes, memory)  # None: in the part file
         self._file: int | None = None
         self._in_thread = in_thread
         self._lag_bytes = lag_bytes
@@ -179,7 +145,11 @@ class Spool:
         end = offset + length
         first = not self.size
         try:
-            if self._content is None or not self._keep(offset, end, pieces):
+            content = self._content
+            if content is None:
+                self._to_file(offset, pieces)
+            elif not content.keep(offset, end, pieces):
+                self.to_disk()
                 self._to_file(offset, pieces)
             self._extents.add(offset, end)
         except OSError as error:
@@ -193,22 +163,6 @@ class Spool:
         if self._written >= self._wake_at:
             self._follow()
 
-    def _keep(self, offset: int, end: int, pieces: Sequence[Any]) -> bool:
-        """Store a chunk in memory, if the file stays small with it and there is room for it.
-
-        :returns: False when there is not: then all is in the part file.
-        """
-        content = self._content
-        assert content is not None
-        grown = end - len(content)
-        if end > self._small_bytes or (grown > 0 and not self._memory.take(grown)):
-            self.to_disk()
-            return False
-        if grown > 0:
-            content.extend(bytes(grown))
-        content[offset:end] = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        return True
-
     def to_disk(self) -> None:
         """Make the part file, unless there is one, with what is in memory.
 
@@ -216,20 +170,17 @@ class Spool:
         """
         if self._content is None:
             return
-        content = self._content
         try:
             self._file = os.open(self.path, _NEW, 0o600)
-            self._forget()
-            if content:
+            if content := self._forget():
                 self._to_file(0, [content])
         except OSError as error:
             raise self._fail(refused_by_system(error)) from error
 
-    def _forget(self) -> None:
-        """Nothing is held in memory any more."""
+    def _forget(self) -> bytearray | None:
+        """Nothing is held in memory any more. :returns: what was."""
         content, self._content = self._content, None
-        if content:
-            self._memory.give(len(content))
+        return content.release() if content is not None else None
 
     def _to_file(self, offset: int, pieces: Sequence[Any]) -> None:
         assert self._file is not None
@@ -262,10 +213,10 @@ class Spool:
         self._wake_at = self._written + min(self._hash_step, self._sync_step)
         if not self._hashing and self._hash_due():
             self._hashing = True
-            _start(self._hash_behind())
+            Deferred.fromCoroutine(self._hash_behind())
         if not self._syncing and self._sync_due():
             self._syncing = True
-            _start(self._sync_behind())
+            Deferred.fromCoroutine(self._sync_behind())
         self._weigh()
 
     def _hash_due(self) -> bool:
@@ -282,7 +233,7 @@ class Spool:
             while self._hash_due():
                 start, end = self._hashed, self._hashed + self._hash_step
                 self._hash_to = end
-                await self._job(_hash, self._file, self._sha256, start, end)
+                await self._job(part_file.hash_between, self._file, self._sha256, start, end)
                 self._hashed = end
                 self._weigh()
         except PipeError as error:
@@ -306,7 +257,7 @@ class Spool:
 
     async def _sync_once(self) -> None:
         covered = self._written
-        await self._job(_sync, self._file)
+        await self._job(part_file.sync, self._file)
         self._synced = max(self._synced, covered)
 
     async def sync(self) -> None:
@@ -364,7 +315,7 @@ class Spool:
         """
         self._closed = True
         if self._content is not None:
-            return self._finish_small(check)
+            return self._finish_small(self._content, check)
         self._weigh()
         await self._when_idle()
         if self._failed is not None:
@@ -376,7 +327,7 @@ class Spool:
         synced = 0 < self._written == self._synced
         self._finishing = True
         try:
-            await self._job(_finish, file, self._sha256, self._hashed, self.size, check, synced)
+            await self._job(part_file.finish, file, self._sha256, self._hashed, self.size, check, synced)
         except PipeError as error:
             raise self._fail(error) from error
         finally:
@@ -384,10 +335,10 @@ class Spool:
             self._tell_end()
         return Spooled(self.path, self.size, self._sha256.digest())
 
-    def _finish_small(self, check: CheckEnds) -> Spooled:
+    def _finish_small(self, small: SmallFile, check: CheckEnds) -> Spooled:
         if self._failed is not None:
             raise self._failed
-        content = bytes(self._content or b"")
+        content = bytes(small.held)
         try:
             check(content[:ENDS], content[-ENDS:], self.size)
         except PipeError as error:
@@ -412,7 +363,7 @@ class Spool:
         await self._when_idle()
         file, self._file = self._file, None
         self._gone = True
-        await self._in_thread(_remove, file, self.path)
+        await self._in_thread(part_file.remove, file, self.path)
 
     def _fail(self, error: PipeError) -> PipeError:
         self._failed = self._failed or error
@@ -445,58 +396,3 @@ class Spool:
         ends, self._ends = self._ends, []
         for waiting in ends:
             waiting.callback(None)
-
-
-def _start(work: Coroutine[Deferred[Any], Any, None]) -> None:
-    Deferred.fromCoroutine(work)
-
-
-# What runs in the pool's threads
-
-
-def _hash(file: int, sha256: Any, start: int, end: int) -> None:
-    buffer = memoryview(bytearray(min(READ, end - start)))
-    while start < end:
-        count = os.preadv(file, [buffer[: end - start]], start)
-        if count == 0:
-            raise OSError(errno.EIO, "the part file is shorter than what was written")
-        sha256.update(buffer[:count])
-        start += count
-
-
-def _sync(file: int) -> None:
-    os.fdatasync(file)
-
-
-def _finish(file: int, sha256: Any, hashed: int, size: int, check: CheckEnds, synced: bool) -> None:
-    try:
-        _hash(file, sha256, hashed, size)
-        head = os.pread(file, ENDS, 0)
-        tail = head if size <= ENDS else os.pread(file, ENDS, size - ENDS)
-        check(head, tail, size)
-        if not synced:
-            os.fdatasync(file)
-    except BaseException:
-        _close(file)
-        raise
-    # close() may tell of a write that failed late (NFS, quotas): then nothing is certain.
-    os.close(file)
-    crashpoint("C2")
-
-
-def _close(file: int) -> None:
-    try:
-        os.close(file)
-    except OSError as error:  # the descriptor is gone all the same
-        _log.warn("closing a part file failed: {error}", error=str(error))
-
-
-def _remove(file: int | None, path: Path) -> None:
-    if file is not None:
-        _close(file)
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        _log.warn(
-            "part file {file} could not be deleted, the next start will: {error}", file=path.name, error=str(error)
-        )

@@ -19,6 +19,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from conch_pipe.errors import Code, PipeError
+from conch_pipe.interfaces import InThread
 from conch_pipe.model import Credential, utc
 
 SECRET_BYTES = 72  # bcrypt reads no more, and version 5 raises beyond
@@ -27,8 +28,6 @@ WAIT_S = 5.0
 REMEMBERED_S = 300.0
 TABLE_LENGTH = 10_000
 COST = 10
-
-InThread = Callable[..., Deferred[Any]]
 
 
 class HashThreads:

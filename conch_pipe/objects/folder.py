@@ -10,17 +10,16 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from conch_pipe.crashpoints import crashpoint
 from conch_pipe.errors import Code, PipeError
-from conch_pipe.interfaces import IObjects
+from conch_pipe.interfaces import InThread, IObjects
 from conch_pipe.objects.keys import valid
 
 CHUNK = 1 << 20
@@ -41,7 +40,7 @@ class FolderObjects:
     :param orphans: folder on the same filesystem for what ``set_aside`` takes away; by default beside the root.
     """
 
-    def __init__(self, root: Path, in_thread: Callable[..., Deferred[Any]], *, orphans: Path | None = None) -> None:
+    def __init__(self, root: Path, in_thread: InThread, *, orphans: Path | None = None) -> None:
         self._root = root
         self._in_thread = in_thread
         self._orphans = root.parent / "orphans" if orphans is None else orphans

@@ -7,13 +7,12 @@ raised here is translated by the runner; events are told when the outcome is rec
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThread
 
@@ -22,7 +21,7 @@ from conch_pipe.crashpoints import crashpoint
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.formats.schema import Schema, SchemaBook
 from conch_pipe.formats.verdicts import from_json
-from conch_pipe.interfaces import IEvents, IObjects, IUploads, IWarehouse, IWorkers
+from conch_pipe.interfaces import IEvents, InThread, IObjects, IUploads, IWarehouse, IWorkers
 from conch_pipe.model import Job, Outcome, Problem, State, Upload, Verdict, utc
 from conch_pipe.processing.checks import Checks
 
@@ -43,7 +42,7 @@ def stages(
     *,
     wall_s: float = 300.0,
     at_once: int = 4,
-    in_thread: Callable[..., Deferred[Any]] = deferToThread,
+    in_thread: InThread = deferToThread,
 ) -> Ingest:
     """The chain with all it needs.
 
@@ -83,7 +82,7 @@ class Ingest:
     events: IEvents
     clock: IReactorTime
     limits: Mapping[str, Any]
-    in_thread: Callable[..., Deferred[Any]]
+    in_thread: InThread
     _shut_until: float = 0.0
     _shut: bool = False
 

@@ -13,17 +13,15 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from conch_pipe import events
 from conch_pipe.crashpoints import crashpoint
-from conch_pipe.interfaces import IEvents, IRecordings
+from conch_pipe.interfaces import IEvents, InThread, IRecordings
 from conch_pipe.model import Environment, Job, Outcome, Push, PushState, RecordedFile, Recording, utc
 from conch_pipe.processing import attempts
 
@@ -130,7 +128,7 @@ class Retention:
         clock: IReactorTime,
         roots: Sequence[Path],
         *,
-        in_thread: Callable[..., Deferred[Any]] = deferToThread,
+        in_thread: InThread = deferToThread,
     ) -> None:
         self.recordings = recordings
         self.events = events

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from typing import Any
@@ -11,6 +11,7 @@ from twisted.conch.ssh.keys import Key
 from twisted.internet.defer import Deferred
 
 from conch_pipe.errors import Code, PipeError
+from conch_pipe.interfaces import InThread
 from conch_pipe.model import Remote, RemoteSecrets
 from conch_pipe.remotes.addresses import RemoteEndpoint
 from conch_pipe.remotes.trust import Policy
@@ -32,7 +33,7 @@ class Surroundings:
     """
 
     reactor: Any
-    in_thread: Callable[..., Deferred[Any]]
+    in_thread: InThread
     allowed: Sequence[IPv4Network] = ()
     limits: ClientLimits = ClientLimits()  # noqa: RUF009 - frozen
     resolver: Any = None
