@@ -20,10 +20,11 @@ from conch_pipe.errors import Code, PipeError
 from conch_pipe.formats import quick
 from conch_pipe.intake.admission import Limits, Room, check_name, check_size
 from conch_pipe.intake.memory import Memory
+from conch_pipe.intake.record import describe
 from conch_pipe.intake.spool import open_spool
 from conch_pipe.intake.system_errors import refused_by_system
 from conch_pipe.intake.temporary_names import TemporaryNames
-from conch_pipe.intake.upload import Needs, QuickCheck, UploadInProgress, describe
+from conch_pipe.intake.upload import Needs, QuickCheck, UploadInProgress
 from conch_pipe.interfaces import IEvents, IIntake, InThread
 from conch_pipe.model import Client, new_id, utc
 

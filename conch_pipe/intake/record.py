@@ -1,6 +1,6 @@
 """Records in the catalog, written once however the answers come, and the verdict on an upload waited for.
 
-Knows no bytes and no stage of an upload (upload.py); tells no events.
+Knows no bytes and no stage of an upload (upload.py); says what its events have in common, but tells none.
 """
 
 from __future__ import annotations
@@ -13,12 +13,26 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from conch_pipe.errors import Code, PipeError
-from conch_pipe.model import State, Upload, ingest_job
+from conch_pipe.model import Client, State, Upload, ingest_job
 
 T = TypeVar("T")
 
 ASK_S = 2.0  # how long one look into the catalog may take when its answers are in doubt
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.5  # between two looks; doubled each time
+
+
+def describe(client: Client, schema: str, name: str, door: str) -> dict[str, Any]:
+    """The fields that every event of an upload has; a name that was refused may be long."""
+    return {
+        "client_id": client.client_id,
+        "organisation": client.organisation,
+        "address": client.peer.address,
+        "banner": client.peer.banner,
+        "session": client.peer.session,
+        "schema": schema,
+        "name": name[:255].encode(errors="backslashreplace").decode(),  # lone surrogates cannot be logged
+        "door": door,
+    }
 
 
 async def accept(

@@ -24,7 +24,7 @@ from conch_pipe import events
 from conch_pipe.crashpoints import crashpoint
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.intake.admission import Limits, check_name, too_large
-from conch_pipe.intake.record import accept, verdict
+from conch_pipe.intake.record import accept, describe, verdict
 from conch_pipe.intake.spool import Spool, Spooled
 from conch_pipe.interfaces import IEvents, IUpload
 from conch_pipe.model import Client, State, Upload, utc
@@ -385,17 +385,3 @@ class UploadInProgress:
         """The fields that all its events have."""
         about = describe(self._client, self.schema, self._final_name, self._door)
         return about | {"upload_id": str(upload_id or self.id)}
-
-
-def describe(client: Client, schema: str, name: str, door: str) -> dict[str, Any]:
-    """The fields that every event of an upload has; a name that was refused may be long."""
-    return {
-        "client_id": client.client_id,
-        "organisation": client.organisation,
-        "address": client.peer.address,
-        "banner": client.peer.banner,
-        "session": client.peer.session,
-        "schema": schema,
-        "name": name[:255].encode(errors="backslashreplace").decode(),  # lone surrogates cannot be logged
-        "door": door,
-    }
