@@ -27,8 +27,8 @@ from conch_pipe.intake.temporary_names import OFF, TemporaryNames
 from conch_pipe.interfaces import ILogin, InThread, IObjects
 from conch_pipe.login.core import Login
 from conch_pipe.login.core import Rules as LoginRules
-from conch_pipe.operations import Operations
 from conch_pipe.login.secrets import HashThreads
+from conch_pipe.operations import Operations
 from conch_pipe.settings import Settings
 from conch_pipe.sftp.service import Rules, SFTPService
 from conch_pipe.ssh.interfaces import FileSystemStatus
@@ -165,10 +165,12 @@ def web(
         listening(reactor, http.endpoint, http.interface, http.port),
         Parts(
             intake=intake,
-            operations=operations,
             uploads=catalog.uploads,
             credentials=catalog.credentials,
             login=login,
+            operations=operations,
+            tokens=catalog.tokens,
+            people=catalog.people,
             events=happenings,
             clock=reactor,
             limits=WebLimits(body_bytes=settings.uploads.max_bytes + AROUND_A_FILE, **http.web()),

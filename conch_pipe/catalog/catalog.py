@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from conch_pipe.catalog import credentials, ingest, jobs, keys, organisations, outgoing, uploads
+from conch_pipe.catalog import access, credentials, ingest, jobs, keys, organisations, outgoing, uploads
 from conch_pipe.catalog.aggregate import Aggregate
 from conch_pipe.catalog.database import IsDatabase
 from conch_pipe.catalog.sealing import KeyFile
@@ -23,7 +23,7 @@ from conch_pipe.model import Credential, Job, Organisation, Outcome, Problem, Se
 
 
 class Catalog:
-    """Organisations, credentials, uploads and jobs of one database, and what goes out (see outgoing.py).
+    """Organisations, credentials, uploads and jobs of one database, what goes out (outgoing.py), who asks (access.py).
 
     :param database: a Database or DirectDatabase, opened and closed by whoever made it.
     :param clock: gives the time of every record.
@@ -41,6 +41,8 @@ class Catalog:
         self.recordings = outgoing.Recordings(database, clock)
         self.pushes = outgoing.Pushes(database, clock)
         self.webhooks = outgoing.Webhooks(database, clock, keys)
+        self.tokens = access.Tokens(database, clock)
+        self.people = access.People(database, clock)
 
 
 class Organisations(Aggregate):

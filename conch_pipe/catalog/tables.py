@@ -383,3 +383,40 @@ webhook_attempts = Table(
     Column("shared", Boolean, nullable=False),
     Index(None, "webhook", "began_at"),
 )
+
+# Texts of tokens and sessions are nowhere, only their SHA-256: they are random, so that nothing can be guessed from it.
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("id", String(12), primary_key=True),  # of a-z and 0-9; not secret
+    Column("name", String(100), nullable=False),  # what the operator calls it
+    Column("scopes", JSON, nullable=False),  # names, see model.Scope
+    Column("organisation", ForeignKey(organisations.c.name)),  # all that it sees; NULL: every one
+    Column("sha256", String(64), nullable=False),  # hexadecimal, of the whole text
+    Column("created_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+    Column("revoked_at", UtcTime),  # set once, never cleared
+    Column("last_used_at", UtcTime),  # written at most once an hour
+)
+
+people = Table(
+    "people",
+    metadata,
+    Column("name", String(100), primary_key=True),  # [a-z0-9][a-z0-9.@_-]{0,99}
+    Column("position", String(16), nullable=False),  # operator, member
+    Column("organisation", ForeignKey(organisations.c.name)),  # of a member
+    Column("hash", LargeBinary(60), nullable=False),  # bcrypt of the password's digest; see people.py
+    Column("created_at", UtcTime, nullable=False),
+    Column("disabled_at", UtcTime),  # NULL: may sign in
+    Column("last_sign_in_at", UtcTime),
+    CheckConstraint("(position = 'member') = (organisation IS NOT NULL)", name="position"),
+)
+
+web_sessions = Table(
+    "web_sessions",
+    metadata,
+    Column("sha256", String(64), primary_key=True),  # hexadecimal, of the text in the cookie
+    Column("person", ForeignKey(people.c.name, ondelete="CASCADE"), nullable=False, index=True),
+    Column("began_at", UtcTime, nullable=False, index=True),
+    Column("seen_at", UtcTime, nullable=False, index=True),  # the last request, to the minute
+)

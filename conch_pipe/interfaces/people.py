@@ -21,20 +21,33 @@ class ITokens(Interface):
 
 
 class IPeople(Interface):
-    """People and their sessions. Implemented in ``catalog``. Passwords are checked by the caller, in a thread."""
+    """People and their sessions. Implemented in ``catalog``. Passwords are checked in ``login``."""
 
     def password(name: str) -> Deferred[bytes | None]:
-        """The bcrypt hash of an enabled person's password."""
+        """The bcrypt hash of an enabled person's password, of ``model.password_digest``.
 
-    def begin(name: str) -> Deferred[str]:
-        """A person has signed in: a session. :returns: its secret text, for the cookie; only its hash is kept."""
+        :raises PipeError: BUSY.
+        """
+
+    def begin(name: str, hashed: bytes) -> Deferred[str]:
+        """A person has signed in: a session.
+
+        :param hashed: what the password was checked against.
+        :returns: its secret text, for the cookie; only its hash is kept.
+        :raises PipeError: UNAUTHORIZED: meanwhile the person is disabled or gone, or has a new password; BUSY.
+        """
 
     def session(text: str) -> Deferred[Actor | None]:
         """Who has that session; a look also keeps it alive.
 
+        :param text: as it came; may be anything.
         :returns: None: no such session; 12 h without a request; 7 days old; the person is disabled or has a new
             password.
+        :raises PipeError: BUSY.
         """
 
     def end(text: str) -> Deferred[None]:
         """Signed out. Again is no error."""
+
+    def sweep() -> Deferred[int]:
+        """Delete sessions that are over; how many they were. For the upkeep."""

@@ -4,7 +4,7 @@ Times are timezone-aware UTC. Sizes are bytes.
 """
 
 from conch_pipe.model.jobs import Job, Outcome, ingest_job
-from conch_pipe.model.people import Actor, Person, Position, Scope, Token
+from conch_pipe.model.people import Actor, Person, Position, Scope, Token, password_digest
 from conch_pipe.model.pushes import Attempt, FileResult, Push, PushResult, PushState, Report, Status
 from conch_pipe.model.recordings import Environment, RecordedFile, Recording, Role
 from conch_pipe.model.remotes import Pin, Remote, RemoteSecrets
@@ -65,5 +65,6 @@ __all__ = [
     "Webhook",
     "ingest_job",
     "new_id",
+    "password_digest",
     "utc",
 ]

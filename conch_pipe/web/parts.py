@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
 
-from conch_pipe.interfaces import ICredentials, IEvents, IIntake, ILogin, IOperations, IUploads
+from conch_pipe.interfaces import ICredentials, IEvents, IIntake, ILogin, IOperations, IPeople, ITokens, IUploads
 from conch_pipe.web.limits import Limits
 
 
@@ -22,6 +22,8 @@ class Parts:
     credentials: ICredentials
     login: ILogin
     operations: IOperations
+    tokens: ITokens
+    people: IPeople
     events: IEvents
     clock: IReactorTime
     limits: Limits

@@ -18,7 +18,7 @@ from conch_pipe.errors import Code, PipeError
 from conch_pipe.formats.schema import SchemaBook, shipped
 from conch_pipe.intake.intake import Intake
 from conch_pipe.intake.intake import Limits as IntakeLimits
-from conch_pipe.model import Client
+from conch_pipe.model import Client, Scope
 from conch_pipe.objects.folder import FolderObjects
 from conch_pipe.operations import Means, operations
 from conch_pipe.settings import Settings
@@ -159,6 +159,7 @@ class Door:
         self.database = DirectDatabase("sqlite://")
         self.database.open()
         self.catalog = Catalog(self.database, self.clock)
+        self.catalog.people.cost = 4  # of bcrypt
         self.now(self.catalog.organisations.create("acme"))
         self.now(self.catalog.organisations.enable_schema("acme", SCHEMA))
         self.client_id = self.credential("acme")
@@ -195,6 +196,8 @@ class Door:
             credentials=self.catalog.credentials,
             login=self.login,
             operations=self.operations,
+            tokens=self.catalog.tokens,
+            people=self.catalog.people,
             events=self.events,
             clock=self.clock,
             limits=limits,
@@ -225,6 +228,11 @@ class Door:
 
     def bearer(self, client_id: str = "") -> str:
         return f"Bearer {self.tokens.issue(client_id or self.client_id)}"
+
+    def operator(self, *scopes: Scope, organisation: str | None = None) -> str:
+        """The Authorization of an operator's token with these scopes, or all there are."""
+        _, text = self.now(self.catalog.tokens.create("test", scopes or tuple(Scope), organisation))
+        return f"Bearer {text}"
 
     def ask(self, method: str, path: str, body: bytes = b"", /, **headers: str) -> Answer:
         """One request with a token, on a connection of its own."""
