@@ -25,7 +25,7 @@ from conch_pipe.events import Events
 from conch_pipe.formats.schema import SchemaBook
 from conch_pipe.intake.intake import Intake
 from conch_pipe.intake.manifests import Manifests
-from conch_pipe.interfaces import IJobs
+from conch_pipe.interfaces import IJobs, ILogin
 from conch_pipe.model import utc
 from conch_pipe.presence import Presence
 from conch_pipe.processes import counts
@@ -59,6 +59,8 @@ class Gateway(Service):
 
     :param disk: threads of the spool.
     :param files: threads that read, hash and delete the files of recordings.
+    :param login: hears of logins that failed in door processes.
+    :param key: of what door processes must not tell in clear; the login's, too.
     :param tell_insecure: warns of remotes that take any host key.
     """
 
@@ -83,6 +85,8 @@ class Gateway(Service):
         manifests: Manifests,
         progress: Progress,
         sftp: SFTPService | Doors,
+        login: ILogin,
+        key: bytes,
         web: WebService | None,
         tell_insecure: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
@@ -104,6 +108,7 @@ class Gateway(Service):
         self.manifests = manifests
         self.progress = progress
         self.sftp = sftp
+        self.login: Any = login
         self.web = web
         self._tell_insecure = tell_insecure
         self._looking = LoopingCall(self._look_at_schemas)
@@ -111,7 +116,7 @@ class Gateway(Service):
         self.log: Any = sys.stdout  # where the log goes, for door processes
         self._counts = -1  # the descriptor of what door processes count together in
         self._tally: SharedTally | None = None
-        self._key = os.urandom(32).hex()  # of what door processes must not tell in clear
+        self._key = key.hex()
         self._mark = -1  # the descriptor of presence.alone
         self._facts: dict[str, Any] = {}
         self._telling = LoopingCall(self._tell)
@@ -213,6 +218,8 @@ class Gateway(Service):
         """What a door process tells."""
         if "stored" in message:
             self.processing.runner.nudge()
+        else:
+            self.login.hear(message)
 
     def replace_doors(self) -> None:
         """Fresh door processes, one after another, with the settings that are in the file now."""

@@ -113,9 +113,10 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
     recordings = RecordingIntake(catalog.recordings, outgoing.roots(settings), with_files, happenings, clock)
     manifests = Manifests(settings.push.spool, recordings, with_files, happenings, clock, look_s=settings.push.look_s)
     endpoint = doors.listening(reactor, settings.ssh.endpoint, settings.ssh.interface, settings.ssh.port)
-    login = doors.login(settings, catalog, happenings, reactor)
+    key = os.urandom(32)  # the names of accounts, as processes tell them to each other
     sftp: SFTPService | Doors
     if settings.service.processes == 1:
+        login = doors.login(settings, catalog, happenings, reactor, key=key)
         sftp = doors.sftp(settings, endpoint, intake, catalog, happenings, reactor, login)
     else:
         if settings.ssh.endpoint.startswith("haproxy:"):
@@ -133,6 +134,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
             linger_s=settings.service.linger_s,
             drain_s=settings.service.drain_s,
         )
+        login = doors.login(settings, catalog, happenings, reactor, say=sftp.tell, key=key)
     means = Means(settings=settings, catalog=catalog, reactor=reactor, in_thread=with_files, schemas=lambda: schemas)
     gateway = Gateway(
         settings,
@@ -151,6 +153,8 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
         manifests=manifests,
         progress=progress,
         sftp=sftp,
+        login=login,
+        key=key,
         web=doors.web(settings, intake, catalog, happenings, reactor, login, operations(means)),
         tell_insecure=lambda: tell_insecure(catalog.remotes.list, happenings),
     )

@@ -274,6 +274,7 @@ class Doors(Service):
             for other in self._children:
                 if other.was_ready and other is not child:
                     other.tell(**message)
+            self._heard(message)
         else:
             self._heard(message)
 
