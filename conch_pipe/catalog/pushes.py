@@ -54,7 +54,9 @@ class AttemptFilter:
     remote: str | None = None
     status: Status | None = None
     since: datetime | None = None  # begun then or later
+    until: datetime | None = None  # begun before
     limit: int = 100  # the newest so many
+    before: tuple[datetime, int] | None = None  # begun before this one, which is on the page before; its id
 
 
 def add(connection: Connection, new: Iterable[Push]) -> None:
@@ -200,6 +202,12 @@ def attempts(connection: Connection, wanted: AttemptFilter) -> tuple[Attempt, ..
         query = query.where(push_attempts.c.status == wanted.status.value)
     if wanted.since is not None:
         query = query.where(push_attempts.c.began_at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(push_attempts.c.began_at < wanted.until)
+    if wanted.before is not None:
+        at, attempt_id = wanted.before
+        began_at = push_attempts.c.began_at
+        query = query.where(began_at <= at, or_(began_at < at, push_attempts.c.id < attempt_id))
     return tuple(_attempt(row) for row in connection.execute(query))
 
 
@@ -280,4 +288,5 @@ def _attempt(row: Row) -> Attempt:
         row.remote,
         row.recording_id,
         row.organisation,
+        row.id,
     )

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, insert, or_, select, update
 
 from conch_pipe.catalog.tables import pushes, recording_files, recordings
 from conch_pipe.errors import Code, PipeError
@@ -28,7 +28,9 @@ class RecordingFilter:
     state: PushState | None = None  # of at least one of its pushes, to ``remote`` if that is given
     remote: str | None = None
     since: datetime | None = None  # accepted then or later
+    until: datetime | None = None  # accepted before
     limit: int = 100  # the newest so many
+    before: tuple[datetime, UUID] | None = None  # accepted before this one, which is on the page before
 
 
 def add(connection: Connection, recording: Recording) -> None:
@@ -96,6 +98,12 @@ def find_all(connection: Connection, wanted: RecordingFilter) -> tuple[Recording
             query = query.where(recordings.c[column] == value)
     if wanted.since is not None:
         query = query.where(recordings.c.saved_at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(recordings.c.saved_at < wanted.until)
+    if wanted.before is not None:
+        at, uid = wanted.before
+        saved_at = recordings.c.saved_at
+        query = query.where(saved_at <= at, or_(saved_at < at, recordings.c.uid < uid))
     if wanted.state is not None or wanted.remote is not None:
         found = select(pushes.c.id).where(pushes.c.recording == recordings.c.uid)
         if wanted.state is not None:

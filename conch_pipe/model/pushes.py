@@ -75,6 +75,7 @@ class Attempt:
     remote: str = ""  # filled when read
     recording: str = ""  # the sender's id; filled when read
     organisation: str = ""  # filled when read
+    id: int = field(default=0, compare=False)  # of the row, for pages; filled when read
 
 
 @dataclass(frozen=True, slots=True)

@@ -320,6 +320,27 @@ def test_a_recording_that_has_arrived_everywhere_cannot_be_tried_again(in_memory
     assert in_memory.claim_pushes() == []
 
 
+def test_pages_of_the_log_have_each_attempt_once(in_memory):
+    """Also of those that began in the same moment."""
+    one_push(in_memory, "east", "north", "south")
+    for job in in_memory.claim_pushes():
+        in_memory.attempt(job, WAITING)
+    in_memory.clock.advance(60)
+    later = in_memory.now()
+    for job in in_memory.claim_pushes(2):
+        in_memory.attempt(job, WAITING)
+
+    pages = [log(in_memory, limit=2)]
+    while pages[-1]:
+        last = pages[-1][-1]
+        pages.append(log(in_memory, limit=2, before=(last.began_at, last.id)))
+
+    assert [len(one) for one in pages] == [2, 2, 1, 0]
+    assert [one for page in pages for one in page] == list(log(in_memory))
+    assert len({one.id for page in pages for one in page}) == 5
+    assert len(log(in_memory, until=later)) == 3
+
+
 def test_the_log_tells_newest_first_what_one_looks_for(in_memory):
     recording, _ = one_push(in_memory, "north", "south")
     in_memory.recorded("r2")

@@ -165,6 +165,28 @@ def test_recordings_are_listed_newest_first_by_what_one_looks_for(in_memory):
     ]
 
 
+def test_pages_of_recordings_have_each_one_once(in_memory):
+    """Also of those that were accepted in the same moment."""
+    in_memory.environment("north")
+    for number in range(5):
+        in_memory.recorded(f"r{number}")
+        in_memory.clock.advance(60 if number == 1 else 0)
+
+    def page(before):
+        found = in_memory.result(in_memory.recordings.list(RecordingFilter(limit=2, before=before)))
+        return [recording for recording, _ in found]
+
+    pages = [page(None)]
+    while pages[-1]:
+        last = pages[-1][-1]
+        pages.append(page((last.saved_at, last.uid)))
+
+    assert [len(one) for one in pages] == [2, 2, 1, 0]
+    assert {one.id for page in pages for one in page} == {f"r{number}" for number in range(5)}
+    until = in_memory.result(in_memory.recordings.list(RecordingFilter(until=in_memory.now())))
+    assert {recording.id for recording, _ in until} == {"r0", "r1"}
+
+
 def test_many_recordings_are_listed_with_their_files(in_memory):
     """More than fit into one statement."""
     in_memory.environment("north")
