@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 from twisted.logger import Logger
 
-from conch_pipe.errors import Code, PipeError
+from conch_pipe.errors import Code, Mistakes, PipeError
 from conch_pipe.web.responses import Response, document
 
 RETRY_S = 5  # what is busy may be free then
@@ -65,11 +66,38 @@ class Gone(Exception):
     """The client is not there any more: nobody to answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong, in HTTP's words.
+
+    :ivar code: one of STATUSES.
+    """
+
+    status: int
+    code: str
+    message: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    mistakes: tuple[str, ...] = ()
+
+
 def refusal(error: Exception) -> Response | None:
-    """What the client is answered.
+    """What the client is answered: a fault as JSON.
 
     :returns: None for UNKNOWN_OUTCOME: yes and no might both be wrong, so the connection is dropped.
     """
+    found = fault(error)
+    if found is None:
+        return None
+    told: dict[str, Any] = {"code": found.code, "message": found.message}
+    if found.mistakes:
+        told["mistakes"] = list(found.mistakes)
+    return document({"error": told}, found.status, found.headers)
+
+
+def fault(error: Exception) -> Fault | None:
+    """What is wrong; None as in ``refusal``. What nobody expected is logged."""
+    if isinstance(error, Mistakes):
+        return Fault(_STATUS[error.code], error.code.value, str(error).partition("\n")[0], {}, tuple(error.mistakes))
     if isinstance(error, PipeError):
         if error.code is Code.UNKNOWN_OUTCOME:
             return None
@@ -80,14 +108,14 @@ def refusal(error: Exception) -> Response | None:
             headers["WWW-Authenticate"] = 'Bearer realm="pipe-sftp"'
         if error.code is Code.FAILED:
             _log.error("a request failed: {problem}", problem=str(error))
-        return _told(_STATUS[error.code], error.code.value, error.message, headers)
+        return Fault(_STATUS[error.code], error.code.value, error.message, headers)
     if isinstance(error, Refused):
-        return _told(STATUSES[error.code], error.code, error.message, error.headers, error.mistakes)
+        return Fault(STATUSES[error.code], error.code, error.message, error.headers, error.mistakes)
     if isinstance(error, ValidationError):
         mistakes = mistakes_of(error)
-        return _told(400, Code.INVALID.value, mistakes[0], {}, mistakes)
+        return Fault(400, Code.INVALID.value, mistakes[0], mistakes=mistakes)
     _log.failure("a request failed")
-    return _told(500, Code.FAILED.value, "something went wrong on the server", {})
+    return Fault(500, Code.FAILED.value, "something went wrong on the server")
 
 
 def mistakes_of(error: ValidationError) -> tuple[str, ...]:
@@ -96,10 +124,3 @@ def mistakes_of(error: ValidationError) -> tuple[str, ...]:
         f"{'.'.join(str(part) for part in one['loc']) or 'body'}: {one['msg']}"
         for one in error.errors(include_url=False, include_context=False, include_input=False)[:20]
     )
-
-
-def _told(status: int, code: str, message: str, headers: Mapping[str, str], mistakes: tuple[str, ...] = ()) -> Response:
-    error: dict[str, Any] = {"code": code, "message": message}
-    if mistakes:
-        error["mistakes"] = list(mistakes)
-    return document({"error": error}, status, headers)

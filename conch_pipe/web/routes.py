@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
+from twisted.internet.defer import CancelledError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import Map, RequestRedirect, Rule
 
-from conch_pipe.web.problems import Refused
+from conch_pipe.web.problems import Gone, Refused
 from conch_pipe.web.request import Request
 from conch_pipe.web.responses import Response
 
 View = Callable[..., Awaitable[Response]]
+Refuse = Callable[[Request, Exception], Response | None]
+API = "/api/"  # programs ask here; people everywhere else
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +30,7 @@ class Route:
     :param answers: status → model of what is answered.
     :param refusals: statuses that are answered with a Refusal.
     :param public: no token is needed.
+    :param refuse: makes the answer to what the view raises; None: a Refusal in JSON, see ``problems.refusal``.
     """
 
     method: str
@@ -41,12 +45,17 @@ class Route:
     refusals: tuple[int, ...] = ()
     public: bool = False
     hidden: bool = False  # not in the description of the API
+    refuse: Refuse | None = None
 
 
 class Router:
-    """Finds the view of a request."""
+    """Finds the view of a request.
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    :param elsewhere: as a Route's ``refuse``, for paths outside of API that lead nowhere.
+    """
+
+    def __init__(self, routes: Sequence[Route], elsewhere: Refuse | None = None) -> None:
+        self._elsewhere = elsewhere
         self._map = Map(
             [Rule(one.path, endpoint=one, methods=[one.method]) for one in routes],
             strict_slashes=False,
@@ -54,8 +63,27 @@ class Router:
             redirect_defaults=False,
         )
 
-    async def __call__(self, request: Request) -> Response:
-        """The view's answer. :raises Refused: no_such_path, method_not_allowed, busy."""
+    async def __call__(self, request: Request) -> Response | None:
+        """The view's answer; None: none is right. :raises Refused: no_such_path, method_not_allowed, busy."""
+        try:
+            route, arguments = self._find(request)
+        except Refused as error:
+            if self._elsewhere is None or request.path.startswith(API.encode()):
+                raise
+            return self._elsewhere(request, error)
+        if isinstance(route, Response):
+            return route
+        request.route = route.path
+        try:
+            return await route.view(request, **arguments)
+        except (Gone, CancelledError):
+            raise
+        except Exception as error:
+            if route.refuse is None:
+                raise
+            return route.refuse(request, error)
+
+    def _find(self, request: Request) -> tuple[Route | Response, dict[str, Any]]:
         if request.site.draining:
             raise Refused("busy", "the service is shutting down, try again", headers={"Retry-After": "5"})
         method = request.method.decode("ascii")
@@ -66,11 +94,9 @@ class Router:
         if method == "OPTIONS":
             allowed = sorted({*found.allowed_methods(path), "OPTIONS"})
             if len(allowed) > 1:
-                return Response(204, headers={"Allow": ", ".join(allowed)})
-        route: Route
-        arguments: dict[str, Any]
+                return Response(204, headers={"Allow": ", ".join(allowed)}), {}
         try:
-            route, arguments = found.match(path, method)  # type: ignore[assignment]
+            return found.match(path, method)  # type: ignore[return-value]
         except MethodNotAllowed as error:
             allowed = sorted({*(error.valid_methods or ()), "OPTIONS"})
             raise Refused(
@@ -78,8 +104,6 @@ class Router:
             ) from None
         except (HTTPException, RequestRedirect):
             raise no_such_path() from None
-        request.route = route.path
-        return await route.view(request, **arguments)
 
 
 def no_such_path() -> Refused:

@@ -27,7 +27,7 @@ from conch_pipe.web.responses import Response
 BANNER = 255  # characters of a user agent that are kept
 _LOOK_S = 0.1
 
-Answer = Callable[[Request], Awaitable[Response]]
+Answer = Callable[[Request], Awaitable[Response | None]]
 
 
 class Site(ServerFactory):
@@ -115,7 +115,7 @@ class Site(ServerFactory):
 
     # Requests.
 
-    async def answer(self, request: Request) -> Response:
+    async def answer(self, request: Request) -> Response | None:
         """The application's answer."""
         return await self._application(request)
 
