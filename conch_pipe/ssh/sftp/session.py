@@ -2,7 +2,7 @@
 
 Order is kept as clients built against OpenSSH's server expect it: what concerns one open file runs in the order it
 came, and what concerns paths runs in order, after the CLOSEs that came before it. A lost connection is never a CLOSE.
-Knows no SSH (see channel.py) and not what the requests mean (see sftp/server.py).
+Knows no SSH (see channel.py) and not what the requests mean (see sftp/paths.py and sftp/server.py).
 """
 
 from __future__ import annotations
