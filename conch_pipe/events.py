@@ -60,6 +60,12 @@ HOST_KEY_OLD = Kind("hostkey.old", "{client_id} from {address} with {banner} sti
 HOST_KEY_LEARNT = Kind("hostkey.learnt", "{client_id} from {address} has learnt host key {host_key}")
 CREDENTIAL_REVOKED = Kind("credential.revoked", "{client_id} was revoked: {sessions} sessions ended", LogLevel.warn)
 
+PERSON_SIGNED_IN = Kind("person.signed_in", "{person} signed in from {address} with {banner}")
+PERSON_SIGN_IN_FAILED = Kind(
+    "person.sign_in_failed", "a sign-in failed from {address} with {banner}", LogLevel.warn
+)
+PERSON_SIGNED_OUT = Kind("person.signed_out", "{person} signed out from {address}")
+
 UPLOAD_BEGUN = Kind("upload.begun", "upload {upload_id}: {client_id} puts {name} into {schema}")
 UPLOAD_REFUSED = Kind("upload.refused", "{client_id}: {name} refused in {schema}: {problem}", LogLevel.warn)
 UPLOAD_ABORTED = Kind("upload.aborted", "upload {upload_id} dropped after {bytes} bytes: {reason}", LogLevel.warn)
@@ -153,6 +159,7 @@ WEBHOOK_DISABLED = Kind("webhook.disabled", "webhook {webhook} is disabled: {rea
 WEB_REQUEST = Kind(
     "web.request", "{address} {method} {route}: {status}, {received} bytes, {seconds:.3f} s", LogLevel.debug
 )
+WEB_STARTED = Kind("web.started", "HTTP at {url}")
 WEB_CERTIFICATE = Kind("web.certificate", "TLS certificate of {names}, valid until {until}")
 WEB_CERTIFICATE_REFUSED = Kind(
     "web.certificate_refused",

@@ -151,7 +151,7 @@ class Gateway(Service):
         self._facts = {"pid": os.getpid(), "ssh_port": self.sftp.port, "started_at": utc(self.reactor).isoformat()}
         if self.web is not None:
             await self.web.startService()
-            self._facts["http_port"] = self.web.port
+            self._facts |= {"http_port": self.web.port, "http_url": self.web.url}
         self._telling.start(TELL_S)
         self.events.note(events.SERVICE_STARTED, ssh_port=self.sftp.port, pid=os.getpid())
 

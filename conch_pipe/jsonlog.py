@@ -96,6 +96,8 @@ class LineLog:
     def __call__(self, event: LogEvent) -> None:
         """Write one event; never raises."""
         level = event.get("log_level")
+        if level is LogLevel.info and event.get("log_namespace") == "log_legacy" and "warning" not in event:
+            level = LogLevel.debug  # "Site starting on 8080": Twisted of its ports, told better by events of ours
         if level is not None and level < self.level:
             return
         try:

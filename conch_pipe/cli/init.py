@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,9 @@ from conch_pipe.cli import installation
 from conch_pipe.cli.edge import Command
 from conch_pipe.cli.session import Session
 from conch_pipe.errors import Code, PipeError
+
+if TYPE_CHECKING:
+    from conch_pipe.settings import Settings
 
 
 @click.command(cls=Command)
@@ -23,8 +26,15 @@ from conch_pipe.errors import Code, PipeError
 )
 @click.option("--port", type=click.IntRange(0, 65535), help="TCP port to write into the settings; default 2222.")
 @click.option("--interface", help="Address to write into the settings; default 0.0.0.0, all of them.")
+@click.option(
+    "--http-port",
+    type=click.IntRange(-1, 65535),
+    help="TCP port of HTTP, on 127.0.0.1, to write into the settings; default 0, a free one that status tells.",
+)
 @click.pass_obj
-def init(session: Session, folder: Path, demo: bool, port: int | None, interface: str | None) -> None:
+def init(
+    session: Session, folder: Path, demo: bool, port: int | None, interface: str | None, http_port: int | None
+) -> None:
     """Make an installation in DIR: settings, keys, schemas, folders and databases.
 
     What is there already stays as it is; a second run only adds what is missing. With --config FILE the settings are
@@ -39,14 +49,15 @@ def init(session: Session, folder: Path, demo: bool, port: int | None, interface
     chosen: dict[str, dict[str, Any]] = {"ssh": {"interface": interface or "0.0.0.0", "port": 2222}}  # noqa: S104
     if port is not None:
         chosen["ssh"]["port"] = port
-    chosen["http"] = {"port": 0}  # a free one; status tells it
+    chosen["http"] = {"port": http_port or 0}
     if file.parent != folder:
         chosen = {"service": {"state": folder}} | chosen
     with installation.only_ours():
         folder.mkdir(parents=True, exist_ok=True)
-        if not installation.write_settings(file, chosen) and (port is not None or interface):
+        asked = interface or any(one is not None for one in (port, http_port))
+        if not installation.write_settings(file, chosen) and asked:
             raise PipeError(
-                Code.CONFLICT, f"{file} is there already and stays as it is; change port and interface there"
+                Code.CONFLICT, f"{file} is there already and stays as it is; change ports and interface there"
             )
         session.config = str(file)
         settings = session.settings
@@ -65,6 +76,7 @@ def init(session: Session, folder: Path, demo: bool, port: int | None, interface
         {
             "config": file,
             "ssh_port": settings.ssh.port,
+            "http_port": settings.http.port,
             "host_keys": keys,
             "organisation": login.organisation if login else None,
             "client_id": login.client_id if login else None,
@@ -85,9 +97,20 @@ def init(session: Session, folder: Path, demo: bool, port: int | None, interface
             session.out.say("The secret is shown this once; only its hash is kept. While the service runs:")
         session.out.say(f"    sftp -P {settings.ssh.port or 'PORT'} {login.client_id}@127.0.0.1")
         session.out.say(f"    {me} demo")
+        if settings.http.on:
+            session.out.say(f"    {_http(settings, me)}")
     else:
         session.out.say(f"next: {me} org create NAME, then credential create NAME")
         session.out.say(f"start it: twistd -n pipe-sftp --config {shlex.quote(str(file))}")
+
+
+def _http(settings: Settings, me: str) -> str:
+    """Where HTTP is, or how to ask for it."""
+    http = settings.http
+    if not http.port or http.endpoint:
+        return f"{me} status      (http_url: the dashboard, the Upload API)"
+    host = "127.0.0.1" if http.interface == "0.0.0.0" else http.interface  # noqa: S104
+    return f"{'https' if http.certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{http.port}/"
 
 
 def _program() -> str:

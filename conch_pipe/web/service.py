@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.task import LoopingCall
 
+from conch_pipe import events
 from conch_pipe.web import token_keys
 from conch_pipe.web.api import application
 from conch_pipe.web.certificates import Certificates
@@ -18,6 +19,7 @@ from conch_pipe.web.site import Site
 from conch_pipe.web.tokens import Tokens
 
 LOOK_S = 60.0  # between looks at the certificate
+_HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where one is found that listens everywhere
 
 
 class WebService(Service):
@@ -63,9 +65,14 @@ class WebService(Service):
         return int(address.port)
 
     @property
-    def secure(self) -> bool:
-        """Whether TLS is spoken."""
-        return self._certificates is not None
+    def url(self) -> str:
+        """Where a browser on this machine finds it. :raises RuntimeError: not listening."""
+        port = self.port
+        assert self._port is not None
+        address: Any = self._port.getHost()
+        host = _HERE.get(address.host, address.host)
+        scheme = "http" if self._certificates is None else "https"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     def startService(self) -> Deferred[None]:
         """Listen.
@@ -94,6 +101,7 @@ class WebService(Service):
         self._port = await self._endpoint.listen(self._site)
         self._login.start()
         super().startService()
+        self._parts.events.note(events.WEB_STARTED, url=self.url, port=self.port)
 
     def stopService(self) -> Deferred[None]:
         """End all connections and stop; :meth:`drain` before it lets running requests finish."""

@@ -35,7 +35,9 @@ def test_nothing_in_the_state_is_for_others(installed):
 def test_the_demo_organisation_can_send_every_shipped_schema(installed):
     made = installed.bare("init", str(installed.state), "--demo", "--json").json
 
-    assert set(made) == {"config", "ssh_port", "host_keys", "organisation", "client_id", "client_secret"}
+    assert set(made) == {
+        *("config", "ssh_port", "http_port", "host_keys", "organisation", "client_id", "client_secret")
+    }
     assert (made["config"], made["ssh_port"]) == (str(installed.config), 2222)
     assert [key["name"] for key in made["host_keys"]] == ["ssh_host_ed25519_key", "ssh_host_rsa_key"]
     assert all(key["fingerprint"].startswith("SHA256:") for key in made["host_keys"])
@@ -62,6 +64,18 @@ def test_people_are_told_how_to_try_it(installed):
 
     assert "sftp -P 2222 pipe_" in out
     assert out.count("SHA256:") == 2
+    assert "status      (http_url: the dashboard, the Upload API)" in out
+
+
+def test_an_http_port_that_was_chosen_is_told_as_an_address(tmp_path):
+    here = Installation(tmp_path)
+
+    out = here.bare("init", str(here.state), "--demo", "--http-port", "8080").out
+
+    assert "    http://127.0.0.1:8080/\n" in out
+    assert load(here.config).http.port == 8080
+    again = here.bare("init", str(here.state), "--http-port", "8081")
+    assert (again.status, "change ports and interface there" in again.err) == (1, True)
 
 
 def test_what_is_missing_is_made_again(installed):

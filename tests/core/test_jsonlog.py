@@ -56,6 +56,15 @@ def test_a_traceback_is_kept_whole_in_text():
     assert "ZeroDivisionError: one" in text
 
 
+def test_what_twisted_tells_of_its_ports_is_for_debugging():
+    """ "Site starting on 8080" says nothing to people; warnings come the same way, and are told."""
+    legacy = {"log_namespace": "log_legacy", "log_format": "{log_text}", "log_text": "Site starting on 8080"}
+
+    assert line("text", **legacy) == ""
+    assert "8080" in line("text", **legacy, warning="old", category="DeprecationWarning")
+    assert "8080" in line("text", **legacy | {"log_level": LogLevel.warn})
+
+
 def test_lines_below_the_level_are_left_out():
     assert line("text", name="n", log_level=LogLevel.debug) == ""
 

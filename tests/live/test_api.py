@@ -48,7 +48,7 @@ class Api:
     def __init__(self, service: Service, folder: Path) -> None:
         self.service = service
         self.folder = folder
-        self.url = f"http://127.0.0.1:{json.loads(service.command('status', '--json'))['http_port']}"
+        self.url = json.loads(service.command("status", "--json"))["http_url"]
         self.token = self.ask("/auth/token", "--json", "@-", typed=self.login(), token=False)[1]["access_token"]
 
     def login(self) -> str:
@@ -247,11 +247,13 @@ def test_a_service_killed_in_an_upload_has_it_once_when_it_is_sent_again_with_it
 def test_tls_by_files_is_spoken(fresh_service, tmp_path):
     certificate, key = certificates.write(tmp_path)
     service = fresh_service({"http.certificate": certificate, "http.key": key})
-    port = json.loads(service.command("status", "--json"))["http_port"]
-    asked = ["curl", "-sS", "--cacert", str(certificate), f"https://127.0.0.1:{port}/api/openapi.json"]
+    url = json.loads(service.command("status", "--json"))["http_url"]
+    assert f"HTTP at {url}\n" in service.log_text()
+    asked = ["curl", "-sS", "--cacert", str(certificate), f"{url}/api/openapi.json"]
 
     told = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True)
     old = subprocess.run([*asked, "--tls-max", "1.1"], capture_output=True, text=True, timeout=30, check=False)
 
+    assert url.startswith("https://127.0.0.1:")
     assert json.loads(told.stdout)["openapi"] == "3.1.0"
     assert old.returncode != 0
