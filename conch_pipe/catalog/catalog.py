@@ -16,6 +16,7 @@ from zope.interface import implementer
 from conch_pipe.catalog import access, credentials, ingest, jobs, keys, organisations, outgoing, uploads
 from conch_pipe.catalog.aggregate import Aggregate
 from conch_pipe.catalog.database import IsDatabase
+from conch_pipe.catalog.claims import Wanted
 from conch_pipe.catalog.sealing import KeyFile
 from conch_pipe.crashpoints import crashpoint
 from conch_pipe.interfaces import ICredentials, IJobs, IUploads
@@ -234,14 +235,10 @@ class Jobs(Aggregate):
     ) -> Deferred[list[Job]]:
         """See :class:`IJobs`."""
         # Copied: the caller's may change before the writing thread gets there.
-        return Deferred.fromCoroutine(
-            self._claim(tuple(kinds), limit, lease_s, None if lanes is None else dict(lanes), room)
-        )
+        return Deferred.fromCoroutine(self._claim(Wanted(tuple(kinds), limit, lease_s, dict(lanes or {}), room)))
 
-    async def _claim(
-        self, kinds: tuple[str, ...], limit: int, lease_s: float, lanes: Mapping[str, int] | None, room: int | None
-    ) -> list[Job]:
-        claimed = await self._database.write(ingest.claim, kinds, limit, lease_s, self._now(), lanes, room)
+    async def _claim(self, wanted: Wanted) -> list[Job]:
+        claimed = await self._database.write(ingest.claim, wanted, self._now())
         if claimed:
             crashpoint("P1")
         return claimed

@@ -7,7 +7,8 @@ are, and not on how many jobs wait in them, or on those of other kinds.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -47,27 +48,32 @@ OLDEST = (
 _OLDEST = Prepared(OLDEST)
 
 
-def claim(
-    connection: Connection,
-    kinds: Iterable[str],
-    limit: int,
-    lease_s: float,
-    at: datetime,
-    lanes: Mapping[str, int] | None = None,
-    room: int | None = None,
-) -> list[Job]:
-    """Lease due jobs, oldest first; a job whose lease ran out is due.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which jobs to lease, and how many."""
 
-    :param lanes: how many of these lanes, at most.
-    :param room: how many of any other lane; None: as many as there are.
-    """
-    chosen = _fitting(_due(connection, kinds, limit, at, lanes or {}, room), limit, lanes or {}, room)
+    kinds: Sequence[str]
+    limit: int  # of all of them
+    lease_s: float
+    lanes: Mapping[str, int]  # how many of these lanes, at most
+    room: int | None  # how many of any other lane; None: as many as there are
+
+    def of(self, lane: str) -> int:
+        """How many of a lane."""
+        if not lane:
+            return self.limit
+        return self.lanes.get(lane, self.limit if self.room is None else self.room)
+
+
+def claim(connection: Connection, wanted: Wanted, at: datetime) -> list[Job]:
+    """Lease due jobs, oldest first; a job whose lease ran out is due."""
+    chosen = _fitting(_due(connection, wanted, at), wanted)
     if not chosen:
         return []
     rows = connection.execute(
         update(jobs)
         .where(jobs.c.id.in_(chosen))
-        .values(claims=jobs.c.claims + 1, fence=jobs.c.fence + 1, lease_until=at + timedelta(seconds=lease_s))
+        .values(claims=jobs.c.claims + 1, fence=jobs.c.fence + 1, lease_until=at + timedelta(seconds=wanted.lease_s))
         .returning(
             jobs.c.kind,
             jobs.c.subject,
@@ -86,30 +92,22 @@ def claim(
 _Due = tuple[datetime, int, str]  # when, id, lane
 
 
-def _due(
-    connection: Connection, kinds: Iterable[str], limit: int, at: datetime, lanes: Mapping[str, int], room: int | None
-) -> Iterator[_Due]:
+def _due(connection: Connection, wanted: Wanted, at: datetime) -> Iterator[_Due]:
     """The oldest due jobs of each lane, as many as may be needed."""
-    for kind in kinds:
+    for kind in wanted.kinds:
         for (lane,) in _LANES.run(connection, {"kind": kind}):
-            number = min(limit, _number(lane, limit, lanes, room))
+            number = min(wanted.limit, wanted.of(lane))
             if number > 0:
                 found = _OLDEST.run(connection, {"kind": kind, "lane": lane, "now": at, "number": number})
                 yield from ((due_at, job_id, lane) for due_at, job_id, lane in found)
 
 
-def _fitting(due: Iterable[_Due], limit: int, lanes: Mapping[str, int], room: int | None) -> list[int]:
+def _fitting(due: Iterable[_Due], wanted: Wanted) -> list[int]:
     """Ids of the oldest that find room; a lane may have jobs of several kinds."""
     taken: Counter[str] = Counter()
     chosen: list[int] = []
     for _, job_id, lane in sorted(due):
-        if taken[lane] < _number(lane, limit, lanes, room) and len(chosen) < limit:
+        if taken[lane] < wanted.of(lane) and len(chosen) < wanted.limit:
             taken[lane] += 1
             chosen.append(job_id)
     return chosen
-
-
-def _number(lane: str, limit: int, lanes: Mapping[str, int], room: int | None) -> int:
-    if not lane:
-        return limit
-    return lanes.get(lane, limit if room is None else room)

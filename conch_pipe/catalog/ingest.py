@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -32,17 +31,9 @@ def accept(connection: Connection, upload: Upload, job: Job, same_within_s: floa
     return added
 
 
-def claim(
-    connection: Connection,
-    kinds: Iterable[str],
-    limit: int,
-    lease_s: float,
-    at: datetime,
-    lanes: Mapping[str, int] | None = None,
-    room: int | None = None,
-) -> list[Job]:
+def claim(connection: Connection, wanted: claims.Wanted, at: datetime) -> list[Job]:
     """See :class:`conch_pipe.interfaces.IJobs`."""
-    claimed = claims.claim(connection, kinds, limit, lease_s, at, lanes, room)
+    claimed = claims.claim(connection, wanted, at)
     uploads.start(connection, [UUID(job.subject) for job in claimed if job.kind == KIND])
     return claimed
 

@@ -157,7 +157,8 @@ def test_claims_are_those_of_the_plain_model(bench_of_all, script):
 def test_a_backlog_of_one_lane_or_kind_costs_the_others_nothing(in_memory):
     """Counted in steps of SQLite's machine, which are the same on every computer."""
 
-    def steps(**asked) -> int:
+    def steps(*kinds, **lanes) -> int:
+        wanted = claims.Wanted(kinds, 4, 60, lanes, None)
         made = 0
 
         def step():
@@ -167,18 +168,18 @@ def test_a_backlog_of_one_lane_or_kind_costs_the_others_nothing(in_memory):
         def claim(connection):
             driver = connection.connection.driver_connection
             driver.set_progress_handler(step, 1)
-            assert claims.claim(connection, limit=4, lease_s=60, at=in_memory.now(), **asked) == []
+            assert claims.claim(connection, wanted, in_memory.now()) == []
             driver.set_progress_handler(None, 0)
 
         in_memory.result(in_memory.database.write(claim))
         return made
 
     add(in_memory, "a")
-    few = steps(kinds=["other"]), steps(kinds=["send"], lanes={"a": 0})
+    few = steps("other"), steps("send", a=0)
     for _ in range(500):
         add(in_memory, "a")
 
-    assert (steps(kinds=["other"]), steps(kinds=["send"], lanes={"a": 0})) == few
+    assert (steps("other"), steps("send", a=0)) == few
 
 
 def test_postgresql_can_skip_what_other_processes_have_locked():
