@@ -1,7 +1,7 @@
 """The service's mark in its state folder: a lock while it lives, and a note that says where it listens.
 
 One service per state folder: two would give the same partner two truths. The lock decides; a crash leaves the note
-behind, and ``cli/service.py`` reads both.
+behind, and whoever reads the note asks for the lock first (``held``).
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import os
 import time
 from pathlib import Path
 from typing import Any
-
-from twisted.internet.task import deferLater
 
 from conch_pipe.errors import Code, PipeError
 
@@ -64,6 +62,8 @@ class Presence:
         :returns: the descriptor of that lock, now ours, which every door process is given.
         :raises PipeError: CONFLICT when some are left after that time.
         """
+        from twisted.internet.task import deferLater  # those who only look have no use for it
+
         mark = os.open(self._folder / "doors", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         end = clock.seconds() + patience_s
         while True:
@@ -97,3 +97,21 @@ class Presence:
         if self._mark is not None:
             os.close(self._mark)
             self._mark = None
+
+
+def held(state: Path) -> bool:
+    """Whether a service has the lock of a state folder; asked with a shared lock that is given back at once.
+
+    :raises OSError: this user may not look.
+    """
+    try:
+        descriptor = os.open(state / "run" / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -5,9 +5,7 @@ Nothing rests on it: it is rewritten at most once a second, never synced, and go
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from twisted.logger import Logger
 
 from conch_pipe import events
 from conch_pipe.events import Event
+from conch_pipe.presence import held
 
 WRITE_S = 1.0  # between two writes
 STILL_S = 120.0  # after which a push that has not moved is left out: nothing may stall that long
@@ -97,21 +96,9 @@ def read(state: Path) -> dict[str, dict[str, Any]]:
         ``sent`` and ``size`` of it in bytes, ``began_at`` (ISO 8601, UTC), ``bytes_s`` so far, ``at`` (POSIX time).
     """
     try:
-        if not _alive(state / "run" / "lock"):  # what a killed service left
+        if not held(state):  # what a killed service left
             return {}
         found: dict[str, dict[str, Any]] = json.loads((state / "run" / NAME).read_text())
     except (FileNotFoundError, ValueError):
         return {}
     return found
-
-
-def _alive(lock: Path) -> bool:
-    """Whether a service holds its lock; see presence.py."""
-    descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

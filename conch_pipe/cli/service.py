@@ -5,9 +5,7 @@ The service holds an flock on ``run/lock`` while it lives, and writes the file w
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from conch_pipe.errors import Code, PipeError
+from conch_pipe.presence import held
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ def running(state: Path) -> Running | None:
 
     A crash leaves the file behind, so the lock decides. :raises OSError: this user may not look.
     """
-    if not _held(state / "run" / "lock"):
+    if not held(state):
         return None
     try:
         document = json.loads((state / "run" / "service.json").read_text())
@@ -61,18 +60,3 @@ def needed(state: Path, seconds: float = 0) -> Running:
     if found is None:
         raise PipeError(Code.BUSY, f"the service of {state} is not running")
     return found
-
-
-def _held(lock: Path) -> bool:
-    """Whether another process has the lock; asked with a shared lock that is given back at once."""
-    try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
