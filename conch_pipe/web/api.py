@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from conch_pipe.web import documents
 from conch_pipe.web.arrival import Arrivals
 from conch_pipe.web.clients import Clients
+from conch_pipe.web.dashboard import dashboard
+from conch_pipe.web.dashboard.signing import Signing
 from conch_pipe.web.logins import LoginView
 from conch_pipe.web.operations import operations_api
 from conch_pipe.web.pages import Pages
@@ -78,10 +80,14 @@ def upload_api(parts: Parts, tokens: Tokens) -> list[Route]:
     ]
 
 
-def application(parts: Parts, tokens: Tokens) -> Router:
-    """What answers requests: all routes there are."""
+def application(parts: Parts, tokens: Tokens, signing: Signing | None = None) -> Router:
+    """What answers requests: all routes there are. :param signing: None: there is no dashboard."""
     described = [*upload_api(parts, tokens), *operations_api(parts, None)]
-    return Router([*described, *_description(described)])
+    api = [*described, *_description(described)]
+    if signing is None:
+        return Router(api)
+    people = dashboard(parts, signing)
+    return Router([*api, *people.routes], people.refuse)
 
 
 def _description(routes: Sequence[Route]) -> list[Route]:

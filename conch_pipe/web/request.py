@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.web import http
 
-from conch_pipe.model import Peer
+from conch_pipe.model import Actor, Peer
 from conch_pipe.web.body import Body
 from conch_pipe.web.problems import Gone, Refused, refusal
 from conch_pipe.web.responses import Response
@@ -31,6 +31,7 @@ class Request(http.Request):
     :ivar peer: who asks: the other end, or whom it forwards for.
     :ivar query: the fields of the query, the last of each name; UTF-8.
     :ivar route: what the path stands for, for the event; never what a client wrote.
+    :ivar actor: the person who has signed in, as soon as that is known.
     """
 
     channel: Any
@@ -42,6 +43,7 @@ class Request(http.Request):
         self.begun = False
         self.route = "-"
         self.client_id = ""
+        self.actor: Actor | None = None
         self.query: dict[str, str] = {}
         self.site = channel.site
         self._received_all = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from twisted.internet.address import IPv4Address
@@ -18,7 +19,7 @@ from conch_pipe.errors import Code, PipeError
 from conch_pipe.formats.schema import SchemaBook, shipped
 from conch_pipe.intake.intake import Intake
 from conch_pipe.intake.intake import Limits as IntakeLimits
-from conch_pipe.model import Client, Scope
+from conch_pipe.model import Actor, Client, Scope
 from conch_pipe.objects.folder import FolderObjects
 from conch_pipe.operations import Means, operations
 from conch_pipe.settings import Settings
@@ -33,6 +34,7 @@ START = 1_800_000_000.0
 SECRET = "kanarek-0123456789012345678901234567890123456"
 MAX_BYTES = 1_000_000
 SCHEMA = "orgShifts"
+CSRF = "of-a-form"
 
 
 class Answer:
@@ -148,6 +150,26 @@ class StubLogin:
         return Client(self.door.client_id, "acme", frozenset({SCHEMA}), peer)
 
 
+OPERATOR = Actor("olga", frozenset(Scope))
+MEMBER = Actor("mina", frozenset({Scope.READ}), "acme")
+
+
+class StubSigning:
+    """Whoever the test says has signed in; who may come in is the sign-in's own test."""
+
+    actor: Actor | None = None
+
+    async def of(self, request: Any) -> Actor | None:
+        return self.actor
+
+    def csrf(self, request: Any) -> str:
+        return CSRF
+
+    def check(self, request: Any, csrf: str) -> None:
+        if csrf != CSRF:
+            raise PipeError(Code.NOT_ALLOWED, "this form did not come from a page of this service")
+
+
 class Door:
     """Everything behind the listening socket."""
 
@@ -179,6 +201,7 @@ class Door:
         )
         self.tokens = Tokens([b"k" * 32], self.clock.seconds, 900)
         self.login = StubLogin(self)
+        self.signing = StubSigning()
         self.limits = limits
         self.settings = Settings()
         self.operations = operations(
@@ -204,7 +227,7 @@ class Door:
             max_bytes=MAX_BYTES,
         )
         self.site = Site(
-            application(self.parts, self.tokens),
+            application(self.parts, self.tokens, self.signing),
             self.events,
             self.clock,
             limits,
@@ -238,6 +261,17 @@ class Door:
         """One request with a token, on a connection of its own."""
         headers.setdefault("Authorization", self.bearer())
         return self.connect().ask(method, path, body, **headers).answer
+
+    def page(self, path: str, actor: Actor | None = OPERATOR, **headers: str) -> Answer:
+        """A page of the dashboard as somebody sees it."""
+        self.signing.actor = actor
+        return self.connect().ask("GET", path, **headers).answer
+
+    def fill(self, path: str, actor: Actor | None = OPERATOR, csrf: str = CSRF, **fields: Any) -> Answer:
+        """A form of the dashboard is sent; a field that is a list is there several times."""
+        self.signing.actor = actor
+        body = urlencode({"csrf": csrf, **fields}, doseq=True).encode()
+        return self.connect().ask("POST", path, body, Content_Type="application/x-www-form-urlencoded").answer
 
     def uploads(self) -> tuple[Any, ...]:
         return self.now(self.catalog.uploads.list())

@@ -1,0 +1,33 @@
+"""The dashboard: pages for people, made on the server. All it changes, it changes through ``parts.operations``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conch_pipe.web.dashboard.entry import entry
+from conch_pipe.web.dashboard.overview import overview
+from conch_pipe.web.dashboard.pages import Pages
+from conch_pipe.web.dashboard.signing import Signing
+from conch_pipe.web.dashboard.static_files import StaticFiles
+from conch_pipe.web.parts import Parts
+from conch_pipe.web.routes import Refuse, Route
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    """:ivar refuse: what is said of paths that lead nowhere."""
+
+    routes: list[Route]
+    refuse: Refuse
+
+
+def dashboard(parts: Parts, signing: Signing) -> Dashboard:
+    """All pages, and what else they need from here."""
+    files = StaticFiles()
+    pages = Pages(parts, signing, files)
+    routes = [
+        pages.open("GET", "/static/<digest>/<name>", files.serve),
+        *entry(pages),
+        *overview(pages, parts),
+    ]
+    return Dashboard(routes, pages.refuse)
