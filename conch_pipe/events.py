@@ -61,9 +61,7 @@ HOST_KEY_LEARNT = Kind("hostkey.learnt", "{client_id} from {address} has learnt 
 CREDENTIAL_REVOKED = Kind("credential.revoked", "{client_id} was revoked: {sessions} sessions ended", LogLevel.warn)
 
 PERSON_SIGNED_IN = Kind("person.signed_in", "{person} signed in from {address} with {banner}")
-PERSON_SIGN_IN_FAILED = Kind(
-    "person.sign_in_failed", "a sign-in failed from {address} with {banner}", LogLevel.warn
-)
+PERSON_SIGN_IN_FAILED = Kind("person.sign_in_failed", "a sign-in failed from {address} with {banner}", LogLevel.warn)
 PERSON_SIGNED_OUT = Kind("person.signed_out", "{person} signed out from {address}")
 
 UPLOAD_BEGUN = Kind("upload.begun", "upload {upload_id}: {client_id} puts {name} into {schema}")

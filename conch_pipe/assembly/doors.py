@@ -27,6 +27,7 @@ from conch_pipe.intake.temporary_names import OFF, TemporaryNames
 from conch_pipe.interfaces import ILogin, InThread, IObjects
 from conch_pipe.login.core import Login
 from conch_pipe.login.core import Rules as LoginRules
+from conch_pipe.login.people import SignIns
 from conch_pipe.login.secrets import HashThreads
 from conch_pipe.operations import Operations
 from conch_pipe.settings import Settings
@@ -154,7 +155,7 @@ def web(
     catalog: Catalog,
     happenings: Events,
     reactor: Any,
-    login: ILogin,
+    login: Login,
     operations: Operations,
 ) -> WebService | None:
     """The HTTP door, of this process alone; None when there is to be none."""
@@ -171,6 +172,7 @@ def web(
             operations=operations,
             tokens=catalog.tokens,
             people=catalog.people,
+            sign_ins=SignIns(catalog.people, HashThreads(reactor), login.slowness, happenings, reactor),
             events=happenings,
             clock=reactor,
             limits=WebLimits(body_bytes=settings.uploads.max_bytes + AROUND_A_FILE, **http.web()),

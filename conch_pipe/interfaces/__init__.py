@@ -13,7 +13,7 @@ from conch_pipe.interfaces.ingest import (
     IWorkers,
 )
 from conch_pipe.interfaces.operations import IOperations
-from conch_pipe.interfaces.people import IPeople, ITokens
+from conch_pipe.interfaces.people import IPeople, ISignIns, ITokens
 from conch_pipe.interfaces.push import IPusher, IRecordingIntake, IRecordings, IRemotes
 from conch_pipe.interfaces.threads import InThread
 from conch_pipe.interfaces.webhooks import ISender, IWebhooks
@@ -32,6 +32,7 @@ __all__ = [
     "IRecordings",
     "IRemotes",
     "ISender",
+    "ISignIns",
     "ITokens",
     "IUpload",
     "IUploads",

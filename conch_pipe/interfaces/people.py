@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from conch_pipe.model import Actor
+from conch_pipe.model import Actor, Peer
 
 
 class ITokens(Interface):
@@ -51,3 +53,22 @@ class IPeople(Interface):
 
     def sweep() -> Deferred[int]:
         """Delete sessions that are over; how many they were. For the upkeep."""
+
+
+class ISignIns(Interface):
+    """Whether a name and a password are right. Implemented in ``login``; shares the count of failures with ILogin."""
+
+    def check(name: str, password: str, peer: Peer, waits: Callable[[], bool]) -> Deferred[str]:
+        """Sign in. Whatever is wrong, the failure has the same words after the same time.
+
+        :param name: as it came; may be anything. So may the password, which is not kept and never told.
+        :param waits: whether somebody is still there when the answer is known; without, no session begins.
+        :returns: the secret text of a new session, see :meth:`IPeople.begin`.
+        :raises PipeError: UNAUTHORIZED; BUSY, nobody could tell now.
+        """
+
+    def start() -> None:
+        """The door starts: before the first ``check``."""
+
+    def stop() -> None:
+        """It has stopped."""

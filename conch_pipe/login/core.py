@@ -6,9 +6,6 @@ What a connection is and how it is answered is the doors' matter.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +14,6 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -26,15 +22,12 @@ from conch_pipe import events
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.interfaces import ICredentials, IEvents, ILogin
 from conch_pipe.login.secrets import COST, SecretChecks
-from conch_pipe.login.throttle import Throttle, network
+from conch_pipe.login.slowness import Slowness
 from conch_pipe.model import Client, Credential, Peer, utc
 
-FLOOR_S = 1.0  # a failure is answered no sooner
-JITTER_S = 0.2
 REMEMBER_EVERY = timedelta(minutes=1)
 RECENT_S = 1.0  # for so long a credential is not asked for again by those whose secret was verified: a login storm
 RECENT = 1000  # credentials
-CLIENT_DELAY_S = 5.0  # a whole delay would be a lock: logins have a deadline
 _CLIENT_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -74,6 +67,7 @@ class Login:
     :param threads: where bcrypt runs; started with the first door that starts, stopped with the last that stops.
     :param say: tells other processes of failures, which they :meth:`hear`.
     :param key: for the names of accounts; the same in all of them.
+    :ivar slowness: of failures, which the sign-in of people shares.
     """
 
     _log = Logger(namespace="conch_pipe.login")
@@ -89,7 +83,6 @@ class Login:
         say: Callable[..., None] | None = None,
         key: bytes | None = None,
     ) -> None:
-        self._say = say
         self._credentials: Any = credentials
         self._threads = threads
         self._doors = 0
@@ -97,10 +90,7 @@ class Login:
         self._events = events
         self._clock = clock
         longest_s = min(rules.longest_delay_s, rules.deadline_s * 2 / 3)
-        free = rules.failures_per_minute
-        self._addresses = Throttle(clock.seconds, free=free, longest_s=longest_s)
-        self._clients = Throttle(clock.seconds, free=free, longest_s=min(longest_s, CLIENT_DELAY_S))
-        self._key = key or os.urandom(32)
+        self.slowness = Slowness(clock, rules.failures_per_minute, longest_s, say=say, key=key)
         self._recent: dict[bytes, tuple[Credential, float]] = {}  # as the catalog had it, until
 
     def start(self) -> None:
@@ -129,26 +119,19 @@ class Login:
 
     def hear(self, message: Mapping[str, Any]) -> None:
         """See ILogin."""
-        if "failed" in message:
-            self._addresses.failed(str(message["source"]))
-            self._clients.failed(str(message["failed"]))
+        self.slowness.hear(message)
 
     async def _login(self, username: bytes, secret: bytes, peer: Peer, waits: Callable[[], bool]) -> Client:
         credential = await self._find(username)
 
         # A secret proven minutes ago waits for nobody else's failures.
         if not self._checks.known(credential, secret):
-            account, source = self._account(username), network(peer.address)
-            delay = max(self._addresses.delay(source), self._clients.delay(account))
-            await self._until(self._clock.seconds() + delay)
-            earliest = self._clock.seconds() + FLOOR_S + self._jitter(username)
+            await self.slowness.before(username, peer.address)
+            earliest = self.slowness.earliest(username)
             if not await self._checks.check(credential, secret):
-                self._addresses.failed(source)
-                self._clients.failed(account)
-                if self._say is not None:
-                    self._say(failed=account, source=source)
+                self.slowness.failed(username, peer.address)
                 self._tell_failed(peer, credential)
-                await self._until(earliest)
+                await self.slowness.until(earliest)
                 raise PipeError(Code.UNAUTHORIZED, "login failed")
 
         if not waits():
@@ -196,16 +179,3 @@ class Login:
             client_id=credential.client_id if credential is not None else "",
             reason="unknown" if credential is None else "revoked" if credential.revoked_at is not None else "secret",
         )
-
-    async def _until(self, at: float) -> None:
-        left = at - self._clock.seconds()
-        if left > 0:
-            await deferLater(self._clock, left)
-
-    def _account(self, username: bytes) -> str:
-        # Hashed, so that long and odd names cost no memory and lie nowhere in clear.
-        return hashlib.blake2b(username, digest_size=16, key=self._key).hexdigest()
-
-    def _jitter(self, username: bytes) -> float:
-        # The same for the same name: averaging over many tries gains nothing.
-        return JITTER_S * hmac.digest(self._key, username, "sha256")[0] / 256

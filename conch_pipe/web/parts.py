@@ -6,7 +6,17 @@ from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
 
-from conch_pipe.interfaces import ICredentials, IEvents, IIntake, ILogin, IOperations, IPeople, ITokens, IUploads
+from conch_pipe.interfaces import (
+    ICredentials,
+    IEvents,
+    IIntake,
+    ILogin,
+    IOperations,
+    IPeople,
+    ISignIns,
+    ITokens,
+    IUploads,
+)
 from conch_pipe.web.limits import Limits
 
 
@@ -24,6 +34,7 @@ class Parts:
     operations: IOperations
     tokens: ITokens
     people: IPeople
+    sign_ins: ISignIns
     events: IEvents
     clock: IReactorTime
     limits: Limits

@@ -101,6 +101,21 @@ class Request(http.Request):
             raise Refused("bad_request", f"the header {name} is there more than once")
         return values[0].decode("utf-8", "backslashreplace").strip() if values else ""
 
+    def cookie(self, name: str) -> str:
+        """The value of a cookie; empty when it is not there, or there with two values.
+
+        :source: RFC 6265 section 5.4.
+        """
+        lines = self.requestHeaders.getRawHeaders(b"Cookie", [])
+        pairs = [one.partition(b"=") for line in lines for one in line.split(b";")]
+        found = {value.strip() for key, _, value in pairs if key.strip() == name.encode()}
+        return found.pop().decode("ascii", "replace") if len(found) == 1 else ""
+
+    @property
+    def secure(self) -> bool:
+        """Whether who asks speaks TLS, be it with a proxy of ours."""
+        return bool(self.site.secure(self))
+
     # The answer.
 
     async def _answer(self, length: int | None) -> None:

@@ -48,6 +48,7 @@ class WebService(Service):
         self._parts = parts
         self._clock: Any = parts.clock
         self._login: Any = parts.login
+        self._sign_ins: Any = parts.sign_ins
         self._key_file = key_file
         self._token_s = token_s
         self._certificates = None if certificate is None else Certificates(*certificate, parts.events)
@@ -100,6 +101,7 @@ class WebService(Service):
         )
         self._port = await self._endpoint.listen(self._site)
         self._login.start()
+        self._sign_ins.start()
         super().startService()
         self._parts.events.note(events.WEB_STARTED, url=self.url, port=self.port)
 
@@ -126,3 +128,4 @@ class WebService(Service):
         if self.running:
             super().stopService()
             self._login.stop()
+            self._sign_ins.stop()

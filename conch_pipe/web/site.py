@@ -140,6 +140,14 @@ class Site(ServerFactory):
                 break
         return address
 
+    def secure(self, request: Request) -> bool:
+        """Whether whoever asks speaks TLS: with us, or with a proxy of ours that says so."""
+        channel = request.channel
+        if channel.isSecure():
+            return True
+        told = b",".join(request.requestHeaders.getRawHeaders(b"X-Forwarded-Proto", []))
+        return channel.address in self._trusted and told.split(b",")[0].strip().lower() == b"https"
+
     def told(self, request: Request, status: int, seconds: float) -> None:
         """A request was answered; status 0: it was not."""
         self._events.note(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from conch_pipe.assembly import assemble, doors
-from conch_pipe.login.core import CLIENT_DELAY_S
+from conch_pipe.login.slowness import CLIENT_DELAY_S
 from conch_pipe.model import Peer
 from conch_pipe.settings import Settings
 from conch_pipe.ssh.server.hostkeys import generate

@@ -384,7 +384,7 @@ def test_addresses_of_one_ipv6_network_are_one_source(door):
 
 def test_an_address_is_never_slowed_beyond_the_longest_delay(door):
     for _ in range(40):
-        door.login._addresses.failed("192.0.2.1")
+        door.login.slowness._addresses.failed("192.0.2.1")
 
     assert door.attempt(b"nobody", WRONG).seconds <= 20 + 1.21
 

@@ -19,6 +19,8 @@ from conch_pipe.errors import Code, PipeError
 from conch_pipe.formats.schema import SchemaBook, shipped
 from conch_pipe.intake.intake import Intake
 from conch_pipe.intake.intake import Limits as IntakeLimits
+from conch_pipe.login.people import SignIns
+from conch_pipe.login.slowness import Slowness
 from conch_pipe.model import Actor, Client, Scope
 from conch_pipe.objects.folder import FolderObjects
 from conch_pipe.operations import Means, operations
@@ -121,6 +123,19 @@ class Connection:
         return self.transport.disconnecting
 
 
+class Inline:
+    """Threads that are none."""
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+    def __call__(self, function: Any, *args: Any) -> Deferred[Any]:
+        return execute(function, *args)
+
+
 class StubLogin:
     """An ILogin for one client; how slow and alike failures are is the login core's own test."""
 
@@ -201,6 +216,9 @@ class Door:
         )
         self.tokens = Tokens([b"k" * 32], self.clock.seconds, 900)
         self.login = StubLogin(self)
+        self.sign_ins = SignIns(
+            self.catalog.people, Inline(), Slowness(self.clock, 10, 20), self.events, self.clock, cost=4
+        )
         self.signing = StubSigning()
         self.limits = limits
         self.settings = Settings()
@@ -221,6 +239,7 @@ class Door:
             operations=self.operations,
             tokens=self.catalog.tokens,
             people=self.catalog.people,
+            sign_ins=self.sign_ins,
             events=self.events,
             clock=self.clock,
             limits=limits,

@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 
 from conch_pipe import events
 from conch_pipe.errors import PipeError
-from conch_pipe.login.core import FLOOR_S, Login, Rules
+from conch_pipe.login.core import Login, Rules
+from conch_pipe.login.slowness import FLOOR_S
 from conch_pipe.model import Peer
 from tests.web.test_tokens import TOKEN, listed
 
