@@ -135,6 +135,8 @@ class Installation(Service):
                 yield sftp
             finally:
                 transport.close()
+                if transport.is_alive():
+                    transport.join(WAIT_S)  # only then is the socket closed, up to 0.1 s later
 
     def put(self, sftp: paramiko.SFTPClient, name: str, content: bytes, schema: str = SCHEMA) -> None:
         """OPEN, WRITE, FSETSTAT, CLOSE as ``sftp -p`` sends them; on OK the clients' ledger says so.

@@ -129,8 +129,6 @@ def test_no_login_fails_while_every_process_is_replaced(shared):
             try:
                 with shared.session() as sftp:
                     shared.put(sftp, name, shifts(name))
-                    paramiko = sftp.get_channel().get_transport()
-                paramiko.join(10)  # its socket is closed up to 0.1 s later: else there are more than a client may have
             except Exception as error:  # noqa: BLE001 - whatever it is, there must be none
                 failures.append(error)
 
