@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Update
+from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Table, Update, bindparam, insert
 from sqlalchemy.exc import DBAPIError
 
 Convert = Callable[[Any], Any]
@@ -40,6 +40,12 @@ class Prepared:
             ) from error
         finally:
             cursor.close()
+
+
+def addition(table: Table) -> Prepared:
+    """An Insert of one row; the table numbers its ``id`` itself."""
+    columns = {column.name: bindparam(column.name) for column in table.c if column.name != "id"}
+    return Prepared(insert(table).values(columns).inline())
 
 
 def tell(connection: Connection, text: str) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, or_, select, update
 
 from conch_pipe.catalog import jobs
-from conch_pipe.catalog.prepared import Prepared
+from conch_pipe.catalog.prepared import Prepared, addition
 from conch_pipe.catalog.tables import push_attempts, pushes, recordings
 from conch_pipe.model import Attempt, FileResult, Push, PushState, Report, Role, Status
 
@@ -23,26 +23,9 @@ _CHANGING = ("state", "attempts", "ended_at", "manual", "arrived", "problems", "
 _WRITE = Prepared(
     update(pushes).where(pushes.c.id == bindparam("push_id")).values({name: bindparam(name) for name in _CHANGING})
 )
-_BEFORE = Prepared(
-    select(
-        pushes.c.id,
-        pushes.c.recording,
-        pushes.c.remote,
-        pushes.c.state,
-        pushes.c.attempts,
-        pushes.c.ended_at,
-        pushes.c.manual,
-        pushes.c.arrived,
-        pushes.c.problems,
-        pushes.c.final_at,
-        pushes.c.released_at,
-    ).where(pushes.c.id == bindparam("push_id"))
-)
-_LOG = Prepared(
-    insert(push_attempts)
-    .values({column.name: bindparam(column.name) for column in push_attempts.c if column.name != "id"})
-    .inline()
-)
+_SELECT = select(pushes.c.id, pushes.c.recording, pushes.c.remote, *(pushes.c[name] for name in _CHANGING))
+_BEFORE = Prepared(_SELECT.add_columns(pushes.c.released_at).where(pushes.c.id == bindparam("push_id")))
+_LOG = addition(push_attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +51,7 @@ def add(connection: Connection, new: Iterable[Push]) -> None:
 
 def get(connection: Connection, push_id: UUID) -> Push | None:
     """One push."""
-    found = _whole(connection, connection.execute(select(pushes).where(pushes.c.id == push_id)).all())
+    found = _whole(connection, connection.execute(_SELECT.where(pushes.c.id == push_id)).all())
     return found[0] if found else None
 
 
@@ -81,7 +64,7 @@ def of_recordings(connection: Connection, uids: Sequence[UUID]) -> dict[UUID, tu
     """Recording → its pushes, by remote; one without pushes is missing."""
     found: dict[UUID, tuple[Push, ...]] = {}
     for some in _portions(uids):
-        query = select(pushes).where(pushes.c.recording.in_(some)).order_by(pushes.c.remote)
+        query = _SELECT.where(pushes.c.recording.in_(some)).order_by(pushes.c.remote)
         for push in _whole(connection, connection.execute(query).all()):
             found[push.recording] = (*found.get(push.recording, ()), push)
     return found
@@ -89,7 +72,7 @@ def of_recordings(connection: Connection, uids: Sequence[UUID]) -> dict[UUID, tu
 
 def of_remote(connection: Connection, remote: str) -> tuple[Push, ...]:
     """All pushes to a remote of that name that will be tried: unfinished, or asked for."""
-    return _whole(connection, connection.execute(select(pushes).where(*_to_be_tried(remote))).all())
+    return _whole(connection, connection.execute(_SELECT.where(*_to_be_tried(remote))).all())
 
 
 def ask_all(connection: Connection, remote: str, at: datetime) -> int:
@@ -141,11 +124,8 @@ def before(connection: Connection, push_id: UUID) -> tuple[Push, datetime | None
     rows = _BEFORE.run(connection, {"push_id": push_id})
     if not rows:
         return None
-    [[found, recording, remote, state, attempts, ended_at, manual, arrived, problems, final_at, asked_at]] = rows
-    roles = frozenset(Role(role) for role in arrived)
-    words = {Role(role): word for role, word in problems.items()}
-    state = PushState(state)
-    return Push(found, recording, remote, state, attempts, ended_at, manual, None, roles, words, final_at), asked_at
+    [[*values, asked_at]] = rows
+    return _push(values, None), asked_at
 
 
 def ask(connection: Connection, push_ids: Iterable[UUID], at: datetime) -> None:
@@ -234,21 +214,24 @@ def _columns(push: Push) -> dict[str, Any]:
 def _whole(connection: Connection, rows: Sequence[Row]) -> tuple[Push, ...]:
     """Rows of pushes, in their order, with the moments of their next attempts."""
     due = jobs.due(connection, KIND, [str(row.id) for row in rows])
-    return tuple(
-        Push(
-            row.id,
-            row.recording,
-            row.remote,
-            PushState(row.state),
-            row.attempts,
-            row.ended_at,
-            row.manual,
-            due.get(str(row.id)),
-            frozenset(Role(role) for role in row.arrived),
-            {Role(role): word for role, word in row.problems.items()},
-            row.final_at,
-        )
-        for row in rows
+    return tuple(_push(row, due.get(str(row.id))) for row in rows)
+
+
+def _push(values: Sequence[Any], due_at: datetime | None) -> Push:
+    """:param values: those of ``_SELECT``."""
+    push_id, recording, remote, state, attempts, ended_at, manual, arrived, problems, final_at = values
+    return Push(
+        push_id,
+        recording,
+        remote,
+        PushState(state),
+        attempts,
+        ended_at,
+        manual,
+        due_at,
+        frozenset(Role(role) for role in arrived),
+        {Role(role): word for role, word in problems.items()},
+        final_at,
     )
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, 
 
 from conch_pipe.catalog import environments, jobs, organisations
 from conch_pipe.catalog.engine import wiping
-from conch_pipe.catalog.prepared import Prepared
+from conch_pipe.catalog.prepared import Prepared, addition
 from conch_pipe.catalog.sealing import SIGNING, KeyFile
 from conch_pipe.catalog.tables import jobs as jobs_table
 from conch_pipe.catalog.tables import webhook_attempts, webhooks
@@ -32,11 +32,7 @@ _LISTENING = Prepared(
     .where(webhooks.c.organisation == bindparam("organisation"))
     .order_by(webhooks.c.id)
 )
-_LOG = Prepared(
-    insert(webhook_attempts)
-    .values({column.name: bindparam(column.name) for column in webhook_attempts.c if column.name != "id"})
-    .inline()
-)
+_LOG = addition(webhook_attempts)
 
 
 @dataclass(frozen=True, slots=True)
