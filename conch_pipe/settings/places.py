@@ -74,13 +74,13 @@ def unusable(settings: Settings) -> list[str]:
             found.append(f"{name}: {file} is not there, or cannot be read by this user")
     found.append(_folder("spool.folder", settings.spool.folder))
     found.append(_folder("push.spool", settings.push.spool))
-    found += [_root("push.roots", root) for root in settings.push.roots]
+    found += [_of_others("push.roots", root) for root in settings.push.roots]
     for name, url in (("catalog", settings.catalog.url), ("warehouse", settings.warehouse.url)):
         path = local_path(url)
         found.append(_database(f"{name}.url", path) if path else "")
     objects = local_path(settings.objects.url)
     found.append(_folder("objects.url", objects) if objects else "")
-    found.append(_schemas("schemas.folder", settings.schemas.folder))
+    found.append(_of_others("schemas.folder", settings.schemas.folder, "; conch-pipe init makes it"))
     return [one for one in found if one]
 
 
@@ -102,20 +102,12 @@ def _readable(name: str, path: Path) -> str:
     return "" if os.access(path, os.R_OK) else f"{name}: {path} cannot be read by this user"
 
 
-def _schemas(name: str, path: Path) -> str:
-    if trouble := _hidden(name, path):
-        return trouble
-    if not path.is_dir():
-        return f"{name}: {path} is not a folder; conch-pipe init makes it"
-    return "" if os.access(path, os.R_OK | os.X_OK) else f"{name}: {path} cannot be read by this user"
-
-
-def _root(name: str, path: Path) -> str:
+def _of_others(name: str, path: Path, remedy: str = "") -> str:
     """A folder of others that we read from."""
     if trouble := _hidden(name, path):
         return trouble
     if not path.is_dir():
-        return f"{name}: {path} is not a folder"
+        return f"{name}: {path} is not a folder{remedy}"
     return "" if os.access(path, os.R_OK | os.X_OK) else f"{name}: {path} cannot be read by this user"
 
 
