@@ -44,7 +44,7 @@ class Prepared:
 
 def addition(table: Table) -> Prepared:
     """An Insert of one row; the table numbers its ``id`` itself."""
-    columns = {column.name: bindparam(column.name) for column in table.c if column.name != "id"}
+    columns: dict[str, Any] = {column.name: bindparam(column.name) for column in table.c if column.name != "id"}
     return Prepared(insert(table).values(columns).inline())
 
 
