@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from conch_pipe.intake.intake import Intake
 from conch_pipe.intake.manifests import Manifests
 from conch_pipe.interfaces import IJobs, ILogin
 from conch_pipe.model import utc
+from conch_pipe.metrics.lag import Lag
 from conch_pipe.presence import Presence
 from conch_pipe.processes import counts
 from conch_pipe.processes.door import close_door
@@ -63,6 +64,8 @@ class Gateway(Service):
     :param key: of what door processes must not tell in clear; the login's, too.
     :param tell_insecure: warns of remotes that take any host key.
     """
+    :param counted: takes what door processes have counted.
+    :param lag: measures how late the event loop is.
 
     _log = Logger(namespace="conch_pipe")
 
@@ -91,6 +94,8 @@ class Gateway(Service):
         tell_insecure: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self.settings = settings
+        counted: Callable[[Sequence[Any]], None],
+        lag: Lag,
         self._load_host_keys = load_host_keys
         self._door_settings = settings
         self._texts_told: dict[str, str] = {}
@@ -114,6 +119,8 @@ class Gateway(Service):
         self._looking = LoopingCall(self._look_at_schemas)
         self._looking.clock = reactor
         self.log: Any = sys.stdout  # where the log goes, for door processes
+        self._counted = counted
+        self._lag = lag
         self._counts = -1  # the descriptor of what door processes count together in
         self._tally: SharedTally | None = None
         self._key = key.hex()
@@ -157,6 +164,7 @@ class Gateway(Service):
 
     async def _free_leases(self) -> None:
         """What a process that was killed had leased need not wait: the state folder is locked, nobody else is here."""
+        self._lag.start()
         try:
             freed = await self.jobs.release_all()
         except PipeError as error:
@@ -232,6 +240,8 @@ class Gateway(Service):
         except PipeError as error:
             self.events.note(events.DOORS_KEPT, reason=str(error))
             return
+        elif "counted" in message:
+            self._counted(message["counted"])
         sections = {name: getattr(fresh, name) for name in OF_DOORS}
         self._door_settings = self.settings.model_copy(update=sections)
         self.sftp.roll()
@@ -274,6 +284,7 @@ class Gateway(Service):
         self.progress.stop()
         await self.loaders.stop()
         await self.database.close()
+            self._lag.stop()
         await maybeDeferred(self.disk.stop)
         await maybeDeferred(self.files.stop)
         self.presence.leave()

@@ -19,6 +19,7 @@ from twisted.python.threadpool import ThreadPool
 
 from conch_pipe import events
 from conch_pipe.assembly import doors, outgoing, stores
+from conch_pipe.assembly.watching import Watching
 from conch_pipe.catalog import Catalog
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.events import Events
@@ -27,6 +28,7 @@ from conch_pipe.gateway import Gateway, own_spool
 from conch_pipe.intake.manifests import Manifests
 from conch_pipe.intake.recordings import RecordingIntake
 from conch_pipe.operations import Means, operations
+from conch_pipe.metrics.away import Away
 from conch_pipe.presence import Presence
 from conch_pipe.processes import counts
 from conch_pipe.processes.door import Door
@@ -135,7 +137,19 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
             drain_s=settings.service.drain_s,
         )
         login = doors.login(settings, catalog, happenings, reactor, say=sftp.tell, key=key)
-    means = Means(settings=settings, catalog=catalog, reactor=reactor, in_thread=with_files, schemas=lambda: schemas)
+    watching = Watching(
+        settings, happenings, catalog, reactor, intake=intake, workers=workers, loaders=loaders, sftp=sftp
+    )
+    means = Means(
+        settings=settings,
+        catalog=catalog,
+        reactor=reactor,
+        in_thread=with_files,
+        schemas=lambda: schemas,
+        objects=lambda: objects,
+        intake=lambda: recordings,
+        arrivals=lambda: arrivals,
+    )
     gateway = Gateway(
         settings,
         reactor,
@@ -155,11 +169,13 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
         sftp=sftp,
         login=login,
         key=key,
-        web=doors.web(settings, intake, catalog, happenings, reactor, login, operations(means)),
+        web=doors.web(settings, intake, catalog, happenings, reactor, login, operations(means), watching),
         tell_insecure=lambda: tell_insecure(catalog.remotes.list, happenings),
     )
     return gateway
 
+        counted=watching.tally.merge,
+        lag=watching.lag,
 
 def assemble_door(
     settings: Settings, reactor: Any, given: Mapping[str, Any], report: Callable[..., None], ended: Callable[[], None]
@@ -196,3 +212,4 @@ def assemble_door(
     )
     happenings.listeners.append(lambda event: door.stored() if event.kind is events.UPLOAD_STORED else None)
     return door
+        counts=Away(happenings, reactor),

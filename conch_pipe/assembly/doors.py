@@ -17,6 +17,7 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.interfaces import IStreamServerEndpoint
 
+from conch_pipe.assembly.watching import Watching
 from conch_pipe.catalog import Catalog
 from conch_pipe.errors import Mistakes
 from conch_pipe.events import Events
@@ -157,12 +158,13 @@ def web(
     reactor: Any,
     login: Login,
     operations: Operations,
+    watching: Watching,
 ) -> WebService | None:
     """The HTTP door, of this process alone; None when there is to be none."""
     http = settings.http
     if not http.on:
         return None
-    return WebService(
+    service = WebService(
         listening(reactor, http.endpoint, http.interface, http.port),
         Parts(
             intake=intake,
@@ -177,12 +179,17 @@ def web(
             clock=reactor,
             limits=WebLimits(body_bytes=settings.uploads.max_bytes + AROUND_A_FILE, **http.web()),
             max_bytes=settings.uploads.max_bytes,
+            health=watching.health,
+            metrics=watching.metrics,
+            metrics_from=http.metrics_from,
         ),
         key_file=http.token_key_file,
         token_s=http.token_s,
         forwarded_from=http.forwarded_from,
         certificate=(Path(http.certificate), Path(http.key)) if http.certificate else None,
     )
+    watching.connections = lambda: service.connections
+    return service
 
 
 def listening(reactor: Any, endpoint: str, interface: str, port: int) -> IStreamServerEndpoint:

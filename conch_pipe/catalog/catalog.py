@@ -5,7 +5,7 @@ The queries are in the modules of the same names; here they meet the database's 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from conch_pipe.catalog import access, credentials, ingest, jobs, keys, organisations, outgoing, uploads
+from conch_pipe.catalog import access, credentials, ingest, jobs, keys, organisations, outgoing, uploads, watch
 from conch_pipe.catalog.aggregate import Aggregate
 from conch_pipe.catalog.database import IsDatabase
 from conch_pipe.catalog.claims import Wanted
@@ -45,6 +45,7 @@ class Catalog:
         self.tokens = access.Tokens(database, clock)
         self.people = access.People(database, clock)
 
+        self.watch = watch.Watch(database, clock)
 
 class Organisations(Aggregate):
     """Tenants; for operators."""

@@ -71,7 +71,7 @@ class Intake:
         self._schemas = schemas
         self._limits = limits
         self._names = names
-        self._room = Room(folder, limits, events, clock)
+        self.room = Room(folder, limits, events, clock)
         self._memory = Memory(limits.memory_bytes)
         self._live: set[UploadInProgress] = set()
         self._draining = False
@@ -116,7 +116,7 @@ class Intake:
         description = self._schemas.get(schema)
         if description is None:
             raise PipeError(Code.NOT_FOUND, "no such schema")
-        self._room.check()
+        self.room.check()
         at = utc(self._clock)
         upload_id = new_id(at)
         spool = open_spool(

@@ -61,6 +61,7 @@ class Child(ProcessProtocol):
         self.shut = False  # it has closed its end of the listening socket
         self.sessions = 0
         self.uploads = 0
+        self.connections = 0
         self.fate = ""  # why it was killed, or why it ended
         self.wanted = False  # we asked for its end
         self._document = document
@@ -129,7 +130,7 @@ class Child(ProcessProtocol):
         """It is reaped and its pipes are closed."""
         self._stop_timer()
         self.fate = self.fate or _told(reason)
-        self.sessions = self.uploads = 0
+        self.sessions = self.uploads = self.connections = 0
         self.shut = True
         self._to(Stage.ENDED)
 
@@ -147,6 +148,7 @@ class Child(ProcessProtocol):
             self._moved(self)
         elif "sessions" in message:
             self.sessions, self.uploads = int(message["sessions"]), int(message["uploads"])
+            self.connections = int(message.get("connections", self.sessions))
             self._moved(self)
         else:
             self._told(self, message)

@@ -47,6 +47,7 @@ class Door:
     :param drain_s: what running puts may take when the linger is over or the parent has died.
     :param report: sends a message to the parent.
     :param ended: called once, when everything is still.
+    :param counts: what is measured here, a metrics.away.Away; the parent is told at most once a second, and at the end.
     """
 
     _log = Logger(namespace="conch_pipe.processes")
@@ -63,6 +64,7 @@ class Door:
         drain_s: float,
         report: Callable[..., None],
         ended: Callable[[], None],
+        counts: Any = None,
     ) -> None:
         self.intake = intake
         self.sftp = sftp
@@ -73,7 +75,8 @@ class Door:
         self._disk = disk
         self._report = report
         self._ended = ended
-        self._told = (0, 0)
+        self._counts = counts
+        self._told = (0, 0, 0)
         self._telling = LoopingCall(self._tell)
         self._telling.clock = clock
         self._soon: IDelayedCall | None = None
@@ -95,6 +98,8 @@ class Door:
         self._disk.start()
         self.sftp.startService()
         self._started = True
+        if self._counts is not None:
+            self._counts.start()
         self._telling.start(TELL_S, now=False)
         self._report(ready=True)
 
@@ -172,6 +177,8 @@ class Door:
             if self._soon is not None:
                 self._soon.cancel()  # the parent looks at its queue by itself, too
             self._telling.stop()
+            if self._counts is not None:
+                self._counts.stop()
             self._tell()
             await self._database.close()
             await maybeDeferred(self._disk.stop)
@@ -182,7 +189,9 @@ class Door:
         return result
 
     def _tell(self) -> None:
-        numbers = (len(self.sftp.visits), self.sftp.visits.running())
+        numbers = (len(self.sftp.visits), self.sftp.visits.running(), self.sftp.connections)
         if numbers != self._told:
             self._told = numbers
-            self._report(sessions=numbers[0], uploads=numbers[1])
+            self._report(sessions=numbers[0], uploads=numbers[1], connections=numbers[2])
+        if self._counts is not None and (counted := self._counts.take()):
+            self._report(counted=counted)

@@ -110,6 +110,11 @@ class Doors(Service):
         return sum(child.sessions for child in self._children)
 
     @property
+    def connections(self) -> int:
+        """Connections of all processes, logged in or not, as last told."""
+        return sum(child.connections for child in self._children)
+
+    @property
     def uploads(self) -> int:
         """Files being put in all processes, as last told."""
         return sum(child.uploads for child in self._children)

@@ -1,8 +1,9 @@
 """What a parent gives a door process: numbered descriptors, and one document that is the first thing on its input.
 
 After that both speak JSON, one object a line. To the door: ``schemas`` (name → TOML), ``retire`` and ``drain``
-(seconds). From the door: ``ready``, ``shut`` (takes no new connections), ``sessions`` and ``uploads`` (how many),
-``stored`` (a job waits), ``cannot`` (why it does not start). The end of the input is the parent's end.
+(seconds). From the door: ``ready``, ``shut`` (takes no new connections), ``sessions``, ``uploads`` and ``connections``
+(how many), ``counted`` (see metrics/tally.py), ``stored`` (a job waits), ``cannot`` (why it does not start). The end of
+the input is the parent's end.
 
 What doors say to each other goes through the parent: ``failed`` (a login) to all, ``ask`` to all, which get it as
 ``asked`` while the asking one gets ``asking``; ``answer`` ``to`` one; ``gone`` from the parent. See sftp/neighbours.py.

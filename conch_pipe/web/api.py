@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from conch_pipe.web import documents
+from conch_pipe.web.actors import Actors
 from conch_pipe.web.arrival import Arrivals
 from conch_pipe.web.clients import Clients
 from conch_pipe.web.dashboard import dashboard
 from conch_pipe.web.dashboard.signing import Signing
+from conch_pipe.web.health import health_routes
 from conch_pipe.web.logins import LoginView
 from conch_pipe.web.operations import operations_api
 from conch_pipe.web.pages import Pages
@@ -83,7 +85,7 @@ def upload_api(parts: Parts, tokens: Tokens) -> list[Route]:
 def application(parts: Parts, tokens: Tokens, signing: Signing | None = None) -> Router:
     """What answers requests: all routes there are. :param signing: None: there is no dashboard."""
     described = [*upload_api(parts, tokens), *operations_api(parts, None)]
-    api = [*described, *_description(described)]
+    api = [*described, *_description(described), *health_routes(parts, Actors(parts.tokens, parts.clock))]
     if signing is None:
         return Router(api)
     people = dashboard(parts, signing)

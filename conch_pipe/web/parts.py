@@ -17,6 +17,7 @@ from conch_pipe.interfaces import (
     ITokens,
     IUploads,
 )
+from conch_pipe.interfaces.health import IHealth, IMetrics
 from conch_pipe.web.limits import Limits
 
 
@@ -25,6 +26,7 @@ class Parts:
     """Made by the assembly, taken by every table of routes.
 
     :ivar max_bytes: of a file.
+    :ivar metrics_from: addresses and networks that read metrics without a token.
     """
 
     intake: IIntake
@@ -39,3 +41,6 @@ class Parts:
     clock: IReactorTime
     limits: Limits
     max_bytes: int
+    health: IHealth
+    metrics: IMetrics
+    metrics_from: tuple[str, ...]

@@ -30,6 +30,7 @@ class Route:
     :param answers: status → model of what is answered.
     :param refusals: statuses that are answered with a Refusal.
     :param public: no token is needed.
+    :param draining: answered while the service shuts down, too.
     :param refuse: makes the answer to what the view raises; None: a Refusal in JSON, see ``problems.refusal``.
     """
 
@@ -45,6 +46,7 @@ class Route:
     refusals: tuple[int, ...] = ()
     public: bool = False
     hidden: bool = False  # not in the description of the API
+    draining: bool = False
     refuse: Refuse | None = None
 
 
@@ -84,8 +86,12 @@ class Router:
             return route.refuse(request, error)
 
     def _find(self, request: Request) -> tuple[Route | Response, dict[str, Any]]:
-        if request.site.draining:
+        route, arguments = self._match(request)
+        if request.site.draining and not (isinstance(route, Route) and route.draining):
             raise Refused("busy", "the service is shutting down, try again", headers={"Retry-After": "5"})
+        return route, arguments
+
+    def _match(self, request: Request) -> tuple[Route | Response, dict[str, Any]]:
         method = request.method.decode("ascii")
         found = self._map.bind("pipe-sftp")
         path = request.path.decode("utf-8", "replace")

@@ -75,6 +75,11 @@ class WebService(Service):
         scheme = "http" if self._certificates is None else "https"
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return 0 if self._site is None else self._site.connections
+
     def startService(self) -> Deferred[None]:
         """Listen.
 

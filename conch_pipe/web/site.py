@@ -80,7 +80,7 @@ class Site(ServerFactory):
         now = self.clock.seconds()
         if self._refused_at is None or now - self._refused_at >= 1:  # a flood of them must not be one of lines
             self._refused_at = now
-            self._events.note(events.SESSION_REFUSED, address=host, reason=f"http: {reason}")
+            self._events.note(events.SESSION_REFUSED, address=host, reason=f"http: {reason}", door="http")
 
     def came(self, channel: Channel) -> None:
         """One more."""

@@ -10,9 +10,32 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "conch_pipe"
-CORE = {"model", "errors", "interfaces", "events", "settings", "crashpoints", "jsonlog", "presence", "progress"}
+CORE = {
+    "model",
+    "errors",
+    "interfaces",
+    "events",
+    "settings",
+    "crashpoints",
+    "jsonlog",
+    "presence",
+    "progress",
+    "health",
+}
 LEAVES = {"ssh", "formats"}
-ROOMS = {"sftp", "web", "login", "intake", "processing", "remotes", "catalog", "warehouse", "objects", "processes"}
+ROOMS = {
+    "sftp",
+    "web",
+    "login",
+    "intake",
+    "processing",
+    "remotes",
+    "catalog",
+    "warehouse",
+    "objects",
+    "processes",
+    "metrics",
+}
 PROGRAMS = {"tap", "door", "operations", "assembly", "gateway", "cli"}
 # The core's plain values may be used by a leaf; nothing else of the project.
 VALUES = {"model", "errors", "crashpoints"}

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from conch_pipe import events
 from conch_pipe.errors import Code, PipeError
-from conch_pipe.events import Kind
+from conch_pipe.events import Event, Kind
 from conch_pipe.interfaces import ICredentials, IEvents, IIntake, IUpload, IUploads
 from conch_pipe.model import Client, Credential, State, Upload, new_id, utc
 
@@ -28,10 +28,13 @@ class HeardEvents:
 
     def __init__(self) -> None:
         self.heard: list[tuple[Kind, dict[str, Any]]] = []
+        self.listeners: list[Any] = []
 
     def note(self, kind: Kind, **fields: Any) -> None:
         kind.sentence.format(**fields)
         self.heard.append((kind, fields))
+        for listener in self.listeners:
+            listener(Event(kind, fields))
 
     def of(self, kind: Kind) -> list[dict[str, Any]]:
         return [fields for one, fields in self.heard if one is kind]

@@ -264,6 +264,9 @@ class Door:
     def credential(self, organisation: str) -> str:
         created, _ = self.now(self.catalog.credentials.create(organisation))
         return created.client_id
+            health=Health(self.checks, self.clock),
+            metrics=Exposition(self.tally, self.clock),
+            metrics_from=("127.0.0.0/8",),
 
     def connect(self, address: str = "192.0.2.1") -> Connection:
         return Connection(self, address)

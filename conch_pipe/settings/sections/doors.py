@@ -98,6 +98,11 @@ class Http(Section):
         default=(),
         description="Addresses and networks of proxies in front, whose X-Forwarded-For is believed.",
     )
+    metrics_from: Networks = Field(
+        default=("127.0.0.0/8", "::1/128"),
+        description="Addresses and networks that may read /metrics, and why /readyz says no, without an operator's "
+        "token. Empty them behind a proxy on this machine that does not tell for whom it asks.",
+    )
     token_s: Seconds = Field(default=900, ge=60, le=86_400, description="Seconds an access token is good for.")
     token_key_file: Place = Field(
         default=Path("keys/tokens.key"),

@@ -1,0 +1,1 @@
+"""What is counted for Prometheus: a listener of events, gauges of the moment, and their text."""
