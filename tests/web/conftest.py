@@ -17,11 +17,17 @@ from twisted.python.failure import Failure
 from conch_pipe.catalog import Catalog, DirectDatabase
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.formats.schema import SchemaBook, shipped
+from conch_pipe.health import Health
+from conch_pipe.intake.arrivals import Arrivals
 from conch_pipe.intake.intake import Intake
 from conch_pipe.intake.intake import Limits as IntakeLimits
 from conch_pipe.login.people import SignIns
 from conch_pipe.login.slowness import Slowness
 from conch_pipe.model import Actor, Client, Scope
+from conch_pipe.metrics.catalogue import COUNTED
+from conch_pipe.metrics.counting import Counting
+from conch_pipe.metrics.exposition import Exposition
+from conch_pipe.metrics.tally import Tally
 from conch_pipe.objects.folder import FolderObjects
 from conch_pipe.operations import Means, operations
 from conch_pipe.settings import Settings
@@ -223,6 +229,9 @@ class Door:
         self.limits = limits
         self.settings = Settings()
         self.operations = operations(
+        self.tally = Tally(COUNTED)
+        self.events.listeners.append(Counting(self.tally))
+        self.checks: dict[str, Any] = {"catalog": lambda: "it answers", "disk": lambda: "there is room"}
             Means(
                 settings=self.settings,
                 catalog=self.catalog,
@@ -255,6 +264,9 @@ class Door:
         self.connections: list[Connection] = []
 
     def now(self, asked: Deferred[Any]) -> Any:
+            health=Health(self.checks, self.clock),
+            metrics=Exposition(self.tally, self.clock),
+            metrics_from=("127.0.0.0/8",),
         fired: list[Any] = []
         asked.addBoth(fired.append)
         if isinstance(fired[0], Failure):
@@ -264,9 +276,6 @@ class Door:
     def credential(self, organisation: str) -> str:
         created, _ = self.now(self.catalog.credentials.create(organisation))
         return created.client_id
-            health=Health(self.checks, self.clock),
-            metrics=Exposition(self.tally, self.clock),
-            metrics_from=("127.0.0.0/8",),
 
     def connect(self, address: str = "192.0.2.1") -> Connection:
         return Connection(self, address)
