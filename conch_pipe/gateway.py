@@ -26,8 +26,8 @@ from conch_pipe.formats.schema import SchemaBook
 from conch_pipe.intake.intake import Intake
 from conch_pipe.intake.manifests import Manifests
 from conch_pipe.interfaces import IJobs, ILogin
-from conch_pipe.model import utc
 from conch_pipe.metrics.lag import Lag
+from conch_pipe.model import utc
 from conch_pipe.presence import Presence
 from conch_pipe.processes import counts
 from conch_pipe.processes.door import close_door
@@ -63,9 +63,9 @@ class Gateway(Service):
     :param login: hears of logins that failed in door processes.
     :param key: of what door processes must not tell in clear; the login's, too.
     :param tell_insecure: warns of remotes that take any host key.
-    """
     :param counted: takes what door processes have counted.
     :param lag: measures how late the event loop is.
+    """
 
     _log = Logger(namespace="conch_pipe")
 
@@ -92,10 +92,10 @@ class Gateway(Service):
         key: bytes,
         web: WebService | None,
         tell_insecure: Callable[[], Coroutine[Any, Any, None]],
-    ) -> None:
-        self.settings = settings
         counted: Callable[[Sequence[Any]], None],
         lag: Lag,
+    ) -> None:
+        self.settings = settings
         self._load_host_keys = load_host_keys
         self._door_settings = settings
         self._texts_told: dict[str, str] = {}
@@ -116,11 +116,11 @@ class Gateway(Service):
         self.login: Any = login
         self.web = web
         self._tell_insecure = tell_insecure
+        self._counted = counted
+        self._lag = lag
         self._looking = LoopingCall(self._look_at_schemas)
         self._looking.clock = reactor
         self.log: Any = sys.stdout  # where the log goes, for door processes
-        self._counted = counted
-        self._lag = lag
         self._counts = -1  # the descriptor of what door processes count together in
         self._tally: SharedTally | None = None
         self._key = key.hex()
@@ -160,11 +160,11 @@ class Gateway(Service):
             await self.web.startService()
             self._facts |= {"http_port": self.web.port, "http_url": self.web.url}
         self._telling.start(TELL_S)
+        self._lag.start()
         self.events.note(events.SERVICE_STARTED, ssh_port=self.sftp.port, pid=os.getpid())
 
     async def _free_leases(self) -> None:
         """What a process that was killed had leased need not wait: the state folder is locked, nobody else is here."""
-        self._lag.start()
         try:
             freed = await self.jobs.release_all()
         except PipeError as error:
@@ -226,6 +226,8 @@ class Gateway(Service):
         """What a door process tells."""
         if "stored" in message:
             self.processing.runner.nudge()
+        elif "counted" in message:
+            self._counted(message["counted"])
         else:
             self.login.hear(message)
 
@@ -240,8 +242,6 @@ class Gateway(Service):
         except PipeError as error:
             self.events.note(events.DOORS_KEPT, reason=str(error))
             return
-        elif "counted" in message:
-            self._counted(message["counted"])
         sections = {name: getattr(fresh, name) for name in OF_DOORS}
         self._door_settings = self.settings.model_copy(update=sections)
         self.sftp.roll()
@@ -270,6 +270,7 @@ class Gateway(Service):
             self._looking.stop()
         if self._telling.running:
             self._telling.stop()
+            self._lag.stop()
         if self.manifests.running:
             await self.manifests.stopService()
         if self.processing.running:
@@ -284,7 +285,6 @@ class Gateway(Service):
         self.progress.stop()
         await self.loaders.stop()
         await self.database.close()
-            self._lag.stop()
         await maybeDeferred(self.disk.stop)
         await maybeDeferred(self.files.stop)
         self.presence.leave()

@@ -27,8 +27,8 @@ from conch_pipe.formats.schema import Schema, SchemaBook
 from conch_pipe.gateway import Gateway, own_spool
 from conch_pipe.intake.manifests import Manifests
 from conch_pipe.intake.recordings import RecordingIntake
-from conch_pipe.operations import Means, operations
 from conch_pipe.metrics.away import Away
+from conch_pipe.operations import Means, operations
 from conch_pipe.presence import Presence
 from conch_pipe.processes import counts
 from conch_pipe.processes.door import Door
@@ -171,11 +171,11 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
         key=key,
         web=doors.web(settings, intake, catalog, happenings, reactor, login, operations(means), watching),
         tell_insecure=lambda: tell_insecure(catalog.remotes.list, happenings),
+        counted=watching.tally.merge,
+        lag=watching.lag,
     )
     return gateway
 
-        counted=watching.tally.merge,
-        lag=watching.lag,
 
 def assemble_door(
     settings: Settings, reactor: Any, given: Mapping[str, Any], report: Callable[..., None], ended: Callable[[], None]
@@ -209,7 +209,7 @@ def assemble_door(
         drain_s=settings.service.drain_s,
         report=report,
         ended=ended,
+        counts=Away(happenings, reactor),
     )
     happenings.listeners.append(lambda event: door.stored() if event.kind is events.UPLOAD_STORED else None)
     return door
-        counts=Away(happenings, reactor),

@@ -44,8 +44,8 @@ class Catalog:
         self.webhooks = outgoing.Webhooks(database, clock, keys)
         self.tokens = access.Tokens(database, clock)
         self.people = access.People(database, clock)
-
         self.watch = watch.Watch(database, clock)
+
 
 class Organisations(Aggregate):
     """Tenants; for operators."""

@@ -23,11 +23,11 @@ from conch_pipe.intake.intake import Intake
 from conch_pipe.intake.intake import Limits as IntakeLimits
 from conch_pipe.login.people import SignIns
 from conch_pipe.login.slowness import Slowness
-from conch_pipe.model import Actor, Client, Scope
 from conch_pipe.metrics.catalogue import COUNTED
 from conch_pipe.metrics.counting import Counting
 from conch_pipe.metrics.exposition import Exposition
 from conch_pipe.metrics.tally import Tally
+from conch_pipe.model import Actor, Client, Scope
 from conch_pipe.objects.folder import FolderObjects
 from conch_pipe.operations import Means, operations
 from conch_pipe.settings import Settings
@@ -227,11 +227,11 @@ class Door:
         )
         self.signing = StubSigning()
         self.limits = limits
-        self.settings = Settings()
-        self.operations = operations(
         self.tally = Tally(COUNTED)
         self.events.listeners.append(Counting(self.tally))
         self.checks: dict[str, Any] = {"catalog": lambda: "it answers", "disk": lambda: "there is room"}
+        self.settings = Settings()
+        self.operations = operations(
             Means(
                 settings=self.settings,
                 catalog=self.catalog,
@@ -253,6 +253,9 @@ class Door:
             clock=self.clock,
             limits=limits,
             max_bytes=MAX_BYTES,
+            health=Health(self.checks, self.clock),
+            metrics=Exposition(self.tally, self.clock),
+            metrics_from=("127.0.0.0/8",),
         )
         self.site = Site(
             application(self.parts, self.tokens, self.signing),
@@ -264,9 +267,6 @@ class Door:
         self.connections: list[Connection] = []
 
     def now(self, asked: Deferred[Any]) -> Any:
-            health=Health(self.checks, self.clock),
-            metrics=Exposition(self.tally, self.clock),
-            metrics_from=("127.0.0.0/8",),
         fired: list[Any] = []
         asked.addBoth(fired.append)
         if isinstance(fired[0], Failure):
