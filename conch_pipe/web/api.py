@@ -16,6 +16,7 @@ from conch_pipe.web.operations import operations_api
 from conch_pipe.web.pages import Pages
 from conch_pipe.web.parts import Parts
 from conch_pipe.web.routes import Route, Router
+from conch_pipe.web.sign_in import SignIn
 from conch_pipe.web.tokens import Tokens
 from conch_pipe.web.uploads import UploadViews
 
@@ -83,12 +84,10 @@ def upload_api(parts: Parts, tokens: Tokens) -> list[Route]:
 
 
 def application(parts: Parts, tokens: Tokens, signing: Signing | None = None) -> Router:
-    """What answers requests: all routes there are. :param signing: None: there is no dashboard."""
+    """What answers requests: all routes there are. :param signing: finds who has signed in; None: as people do."""
     described = [*upload_api(parts, tokens), *operations_api(parts, None)]
     api = [*described, *_description(described), *health_routes(parts, Actors(parts.tokens, parts.clock))]
-    if signing is None:
-        return Router(api)
-    people = dashboard(parts, signing)
+    people = dashboard(parts, signing or SignIn(parts))
     return Router([*api, *people.routes], people.refuse)
 
 

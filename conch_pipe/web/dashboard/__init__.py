@@ -27,7 +27,7 @@ def dashboard(parts: Parts, signing: Signing) -> Dashboard:
     pages = Pages(parts, signing, files)
     routes = [
         pages.open("GET", "/static/<digest>/<name>", files.serve),
-        *entry(pages),
+        *entry(pages, signing),
         *overview(pages, parts),
     ]
     return Dashboard(routes, pages.refuse)

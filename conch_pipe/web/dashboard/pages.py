@@ -6,7 +6,6 @@ import base64
 import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -124,10 +123,20 @@ class Pages:
     # Answers.
 
     def render(
-        self, request: Request, template: str, actor: Actor | None, *, status: int = 200, **values: Any
+        self,
+        request: Request,
+        template: str,
+        actor: Actor | None,
+        *,
+        status: int = 200,
+        cookie: str = "",
+        **values: Any,
     ) -> Response:
-        """A page from a template, or a piece of one: every piece knows what a page knows."""
-        cookies = cookies_of(request)
+        """A page from a template, or a piece of one: every piece knows what a page knows.
+
+        :param cookie: to be set with it.
+        """
+        theme, said = request.cookie(_THEME), request.cookie(_SAID)
         page = self._jinja.get_template(template).render(
             actor=actor,
             csrf=self._signing.csrf(request) if actor is not None else "",
@@ -135,14 +144,16 @@ class Pages:
             path=request.path.decode("utf-8", "replace"),
             query=dict(request.query),
             now=self.now,
-            theme=cookies[_THEME] if cookies.get(_THEME) in THEMES else "auto",
-            said=_read(cookies.get(_SAID, "")),
+            theme=theme if theme in THEMES else THEMES[0],
+            said=_read(said),
             linked=linked,
             **values,
         )
         headers = dict(HEADERS)
-        if _SAID in cookies and not request.header("HX-Request"):
+        if said and not request.header("HX-Request"):
             headers["Set-Cookie"] = self._cookie(request, _SAID, "", 0)
+        if cookie:
+            headers["Set-Cookie"] = cookie
         return Response(status, page.encode("utf-8", "replace"), HTML, headers)
 
     def _has(self, actor: Actor | None, member: bool) -> bool:
@@ -189,7 +200,7 @@ class Pages:
         return f"{SIGN_IN}?next={quote(here, safe='')}"
 
     def _cookie(self, request: Request, name: str, value: str, seconds: int) -> str:
-        secure = "; Secure" if request.isSecure() else ""
+        secure = "; Secure" if request.secure else ""
         return f"{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
 
 
@@ -203,16 +214,6 @@ def linked(path: str, query: dict[str, Any], **changes: Any) -> str:
     """A path with a query: what is there already, changed; empty values are left out."""
     wanted = {name: value for name, value in (query | changes).items() if value not in (None, "")}
     return f"{path}?{urlencode(wanted)}" if wanted else path
-
-
-def cookies_of(request: Request) -> dict[str, str]:
-    """The request's cookies by name; none when they cannot be read."""
-    jar: SimpleCookie = SimpleCookie()
-    try:
-        jar.load(request.header("Cookie"))
-    except CookieError:
-        return {}
-    return {name: morsel.value for name, morsel in jar.items()}
 
 
 def _written(say: str, good: bool) -> str:

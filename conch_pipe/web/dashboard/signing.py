@@ -9,13 +9,22 @@ from conch_pipe.web.request import Request
 
 
 class Signing(Protocol):
-    """See ``web/sign_in.py``."""
+    """See :class:`conch_pipe.web.sign_in.SignIn`."""
 
     async def of(self, request: Request) -> Actor | None:
-        """Who has the session of this request; None: nobody."""
+        """Who has signed in."""
 
     def csrf(self, request: Request) -> str:
         """What every form of this session must bring along."""
 
+    def form(self, request: Request) -> tuple[str, str]:
+        """The same for the form of the sign-in, and the cookie to set with the page."""
+
     def check(self, request: Request, csrf: str) -> None:
-        """:raises Refused: this form came from somewhere else."""
+        """:raises PipeError: NOT_ALLOWED, this form came from somewhere else or is too old."""
+
+    async def sign_in(self, request: Request, name: str, password: str) -> str:
+        """:returns: the cookie of a new session. :raises PipeError: UNAUTHORIZED, BUSY."""
+
+    async def sign_out(self, request: Request) -> str:
+        """The session is over. :returns: the cookie to set."""
