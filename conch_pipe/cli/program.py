@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from conch_pipe.cli.api import api
 from conch_pipe.cli.check import check
 from conch_pipe.cli.demo import demo
 from conch_pipe.cli.edge import Program
@@ -40,7 +41,7 @@ def program() -> None:
 
 for command in (
     *(init, status, check, settings, host_key, org, credential, schema, upload, warehouse),
-    *(remote, environment, recording, webhook, secrets, demo),
+    *(remote, environment, recording, webhook, api, secrets, demo),
 ):
     program.add_command(command)
 
