@@ -15,7 +15,18 @@ from conch_pipe.events import CATALOGUE
 from conch_pipe.model import TEST, Happening
 from conch_pipe.settings import Settings
 from conch_pipe.settings.reference import toml
-from tests.docs.documents import OPERATORS, SECURITY, anchors, code, commands, documents, links, rows, without_blocks
+from tests.docs.documents import (
+    OPERATORS,
+    ROOT,
+    SECURITY,
+    anchors,
+    code,
+    commands,
+    documents,
+    links,
+    rows,
+    without_blocks,
+)
 
 ID = "01a1fc4c-735f-77ef-afd7-cd7839bdc000"
 WEBHOOKS = {one.value for one in Happening} | {TEST}  # what messages to webhooks are about
@@ -106,6 +117,12 @@ def settings() -> dict[str, Any]:
     return {
         f"{section}.{name}": value for section in Settings.model_fields for name, value in getattr(defaults, section)
     }
+
+
+def test_the_readme_leads_to_every_guide():
+    there = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")}
+
+    assert there - {link.partition("#")[0] for link in links(ROOT / "README.md")} == set()
 
 
 @pytest.mark.parametrize("path", BY_NAME)
