@@ -197,23 +197,7 @@ async def _put(client: FileTransferClient, visit: Visit) -> None:
 
 
 def run(visit: Visit) -> Seen:
-    """:func:`go` in a reactor of its own: the command has no other.
+    """:func:`go` in a reactor of its own. :raises PipeError: see there."""
+    from conch_pipe.cli.connecting import in_reactor
 
-    :raises PipeError: see there.
-    """
-    from twisted.internet.selectreactor import SelectReactor
-
-    reactor = SelectReactor()
-    results: list[Any] = []
-
-    def start() -> None:
-        Deferred.fromCoroutine(go(reactor, visit)).addBoth(results.append).addBoth(lambda _: reactor.stop())
-
-    reactor.callWhenRunning(start)
-    reactor.run(installSignalHandlers=False)  # Ctrl-C stays Python's
-    if not results:
-        raise PipeError(Code.FAILED, "the visit was interrupted")
-    if isinstance(results[0], Failure):
-        results[0].raiseException()
-    seen: Seen = results[0]
-    return seen
+    return in_reactor(lambda reactor: go(reactor, visit))

@@ -1,23 +1,20 @@
-"""The form of a remote on the command line: options, keys and secrets from their files, all mistakes at once.
+"""The form of a remote on the command line: options, keys and secrets from their files, questions at a terminal.
 
-Decides nothing about fields: see ``remotes.form``. Does not touch the catalog.
+Decides nothing about what is filled in: see ``operations.remote_form``. Does not touch the catalog.
 """
 
 from __future__ import annotations
 
-import errno
-import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from conch_pipe.cli import asking
-from conch_pipe.errors import Mistakes
 
 if TYPE_CHECKING:
+    from conch_pipe.operations.remote_form import Filled
     from conch_pipe.ssh.keys import PrivateKey
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,26 +78,6 @@ def options(command: F) -> F:
     return command
 
 
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """A form that is right. Only what was given.
-
-    :ivar fields: values of ``model.Remote`` by name.
-    :ivar host_keys: blobs; None when none was named.
-    """
-
-    fields: dict[str, Any]
-    password: str | None = field(default=None, repr=False)
-    key: PrivateKey | None = None
-    host_keys: tuple[bytes, ...] | None = None
-    any_host_key: bool | None = None
-
-    @property
-    def empty(self) -> bool:
-        """Nothing was filled in."""
-        return not self.fields and (self.password, self.key, self.host_keys, self.any_host_key) == (None,) * 4
-
-
 def fill(given: Mapping[str, Any], *, new: bool) -> Filled:
     """Read and judge everything that was given.
 
@@ -109,7 +86,7 @@ def fill(given: Mapping[str, Any], *, new: bool) -> Filled:
     :raises Mistakes: all of them.
     :raises click.UsageError: two options that exclude each other.
     """
-    from conch_pipe.remotes import form
+    from conch_pipe.operations.remote_form import Form
 
     _exclude(given)
     mistakes: list[str] = []
@@ -120,32 +97,23 @@ def fill(given: Mapping[str, Any], *, new: bool) -> Filled:
     lets_in = any(given[name] for name in ("password_stdin", "password_file", "key_file", "generate_key"))
     if new and not lets_in and asking.terminal():
         password = asking.hidden("Password (empty: there is none)") or None
-        lets_in = bool(password)
     if password is not None:
         fields["password"] = password
-    values, wrong = form.read(fields, new=new, ours=ours)
-    mistakes = wrong + mistakes
-    key = _key(given, mistakes)
-    if new and not lets_in:
-        mistakes.append(form.NO_LOGIN)
-    host_keys = _host_keys(given["host_keys"], mistakes)
-    any_key = _any(given["any_host_key"], mistakes)
-    if any_key and host_keys:
-        mistakes.append("any-host-key: and a host key exclude each other")
-    if mistakes:
-        raise Mistakes(f"remote {given['name']}", mistakes)
-    password = values.pop("password", None)
-    return Filled(values, password, key, host_keys, any_key)
-
-
-def ours(address: str) -> bool:
-    """Whether an IPv4 address is one of this machine; also True when that cannot be told here."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError as error:
-            return error.errno != errno.EADDRNOTAVAIL
-    return True
+    form = Form(new=new, mistakes=mistakes, lets_in=lets_in)
+    form.fill(fields)
+    if given["generate_key"]:
+        form.generate(given["generate_key"])
+    elif (key := _key(given, form.mistakes)) is not None:
+        form.take_key(key)
+    form.needs_login()
+    for text in given["host_keys"]:
+        form.host_keys(_host_key(text, form.mistakes))
+    if (taken := _any(given["any_host_key"], form.mistakes)) is not None:
+        form.any_host_key(taken)
+    for what in ("password", "key"):
+        if given.get(f"no_{what}"):
+            form.without(what)
+    return form.filled(f"remote {given['name']}", any_host_key="any-host-key")
 
 
 def _exclude(given: Mapping[str, Any]) -> None:
@@ -172,10 +140,8 @@ def _secret(given: Mapping[str, Any], name: str, question: str, mistakes: list[s
 
 
 def _key(given: Mapping[str, Any], mistakes: list[str]) -> PrivateKey | None:
-    from conch_pipe.ssh.keys import KeyRefused, generate, read
+    from conch_pipe.ssh.keys import KeyRefused, read
 
-    if given["generate_key"]:
-        return None if mistakes else generate(given["generate_key"])
     file = given["key_file"]
     if file is None:
         if given["passphrase_stdin"] or given["passphrase_file"]:
@@ -211,31 +177,17 @@ def _contents(file: Path) -> bytes:
         return opened.read(LARGEST_KEY)
 
 
-def _host_keys(given: tuple[str, ...], mistakes: list[str]) -> tuple[bytes, ...] | None:
-    blobs: dict[bytes, None] = {}
-    for text in given:
-        for blob in _host_key(text, mistakes):
-            blobs[blob] = None
-    return tuple(blobs) if given else None
-
-
 def _host_key(text: str, mistakes: list[str]) -> list[bytes]:
     """The keys of a text, or of the file it names; a file may hold several, as ssh-keyscan prints them."""
-    from conch_pipe.ssh.keys import KeyRefused, public_blob
+    from conch_pipe.operations.remote_form import blobs
+    from conch_pipe.ssh.keys import KeyRefused
 
     where = "host-key"
     try:
         if _is_file(text):
             where = f"host-key: {text}"
-            content = _contents(Path(text))
-            try:
-                return [public_blob(content)]
-            except KeyRefused as refused:
-                if refused.reason != "several" or b"---- BEGIN" in content:
-                    raise
-                lines = [line for line in content.splitlines() if line.strip() and not line.startswith(b"#")]
-                return [public_blob(line) for line in lines]
-        return [public_blob(text)]
+            return blobs(_contents(Path(text)))
+        return blobs(text)
     except OSError as error:
         mistakes.append(f"{where}: {error.strerror}")
     except KeyRefused as refused:

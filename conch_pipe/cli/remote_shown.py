@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
-from conch_pipe.cli.connecting import networks_allowed
 from conch_pipe.cli.session import Session, now
-from conch_pipe.errors import Code, PipeError
 
 if TYPE_CHECKING:
     from conch_pipe.model import Remote
@@ -17,49 +14,13 @@ ANY = "ANY: INSECURE"
 
 def existing(session: Session, name: str) -> Remote:
     """:raises PipeError: NOT_FOUND."""
-    found = now(session.catalog.remotes.get(name))
-    if found is None:
-        raise PipeError(Code.NOT_FOUND, f"no remote {name}")
-    return found
+    return now(session.operations.remotes.existing(name))
 
 
 def document(session: Session, remote: Remote) -> dict[str, Any]:
     """For JSON."""
-    from conch_pipe.ssh.keys import algorithm, fingerprint
-
-    return {
-        "name": remote.name,
-        "organisation": remote.organisation,
-        "host": remote.host,
-        "port": remote.port,
-        "username": remote.username,
-        "folder": remote.folder,
-        "max_connections": remote.max_connections,
-        "source_address": remote.source_address,
-        "algorithms": remote.algorithms,
-        "temporary_names": remote.temporary_names,
-        "marker": remote.marker,
-        "chunk_size": remote.chunk_size,
-        "password": remote.has_password,
-        "public_key": remote.public_key,
-        "host_keys": [
-            {
-                "type": algorithm(pin.blob),
-                "fingerprint": fingerprint(pin.blob),
-                "added_at": pin.added_at,
-                "origin": pin.origin,
-            }
-            for pin in remote.pins
-        ],
-        "any_host_key": remote.any_host_key,
-        "enabled": remote.enabled,
-        "disabled_reason": remote.disabled_reason,
-        "disabled_at": remote.disabled_at,
-        "refused_host_key": fingerprint(remote.refused_key) if remote.refused_key else None,
-        "created_at": remote.created_at,
-        "changed_at": remote.changed_at,
-        "warnings": warnings(session, remote),
-    }
+    told: dict[str, Any] = session.operations.remotes.document(remote)
+    return told | {"warnings": warnings(session, remote)}
 
 
 def show(session: Session, remote: Remote) -> None:
@@ -103,31 +64,20 @@ def warn(session: Session, remote: Remote) -> None:
 
 def warnings(session: Session, remote: Remote) -> list[str]:
     """What is wrong or dangerous, and what to do about it."""
-    found = []
-    if remote.any_host_key:
-        gets = "the password and the recordings" if remote.has_password else "the recordings"
-        found.append(
-            f"any host key is taken: whoever answers at {remote.host} gets {gets}; "
-            f"conch-pipe remote edit {remote.name} --any-host-key no"
-        )
-    elif not remote.pins:
-        found.append(
-            f"no host key is trusted, so nothing is pushed; conch-pipe remote test {remote.name} shows it and asks"
-        )
-    if not remote.enabled and remote.disabled_reason == "host_key":
-        found.append(
-            "it showed another host key than the trusted one, so nothing is pushed; compare it with the customer, then "
-            f"conch-pipe remote trust {remote.name}; or remote enable {remote.name}, if the old key is back"
-        )
-    elif remote.disabled_reason == "credentials":
-        found.append(
-            f"it has no password and no key, so nothing is pushed; conch-pipe remote edit {remote.name} gives it one"
-        )
-    elif not remote.enabled:
-        found.append(f"it is disabled, and attempts count all the same; conch-pipe remote enable {remote.name}")
-    if (why := _unreachable(session, remote)) is not None:
-        found.append(f"{remote.host} is {why}: nothing connects there unless push.networks_allowed has its network")
-    return found
+    return [
+        one.words + _MEND.get(one.word, "").format(name=remote.name)
+        for one in session.operations.remotes.concerns(remote)
+    ]
+
+
+_MEND = {
+    "any_host_key": "; conch-pipe remote edit {name} --any-host-key no",
+    "no_host_key": "; conch-pipe remote test {name} shows it and asks",
+    "host_key": "; compare it with the customer, then conch-pipe remote trust {name}; "
+    "or remote enable {name}, if the old key is back",
+    "credentials": "; conch-pipe remote edit {name} gives it one",
+    "disabled": "; conch-pipe remote enable {name}",
+}
 
 
 def key(blob: bytes) -> str:
@@ -135,16 +85,6 @@ def key(blob: bytes) -> str:
     from conch_pipe.ssh.keys import algorithm, fingerprint
 
     return f"{fingerprint(blob)} {algorithm(blob)}"
-
-
-def _unreachable(session: Session, remote: Remote) -> str | None:
-    """Why an address is none to connect to; of a name that is seen when it is resolved."""
-    from conch_pipe.remotes.addresses import refusal
-
-    try:
-        return refusal(IPv4Address(remote.host), networks_allowed(session.settings))
-    except ValueError:
-        return None
 
 
 def login(remote: Remote) -> str:

@@ -5,8 +5,7 @@ No key is trusted without a word: a yes, its fingerprint, or an option that says
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,7 +17,8 @@ from conch_pipe.cli.session import Session, now
 from conch_pipe.errors import Code, PipeError
 
 if TYPE_CHECKING:
-    from conch_pipe.model import Remote, RemoteSecrets
+    from conch_pipe.model import Remote
+    from conch_pipe.operations.remotes import Trial
     from conch_pipe.remotes.testing import Step
 
 SHOWN = "whatever is shown"
@@ -47,22 +47,21 @@ def test_remote(session: Session, name: str, accept: str | None) -> None:
     conch-pipe remote test acme-eu --accept-host-key SHA256:…
     """
     wanted = None if accept in (None, SHOWN) else _fingerprint(accept)
-    found = existing(session, name)
-    secrets = now(session.catalog.remotes.secrets(name))
-    steps = _steps(session, found, secrets)
-    blob = None if found.pins or found.any_host_key else _host_key(steps)
+    trial = _tried(session, name)
+    found, steps = trial.remote, trial.steps
+    blob = None if found.pins or found.any_host_key else trial.host_key
     _say(session, steps)
     pinned = blob is not None and _agreed(session, found, blob, accept, wanted)
     if pinned and blob is not None:
-        found = now(session.catalog.remotes.trust(name, blob, "learnt"))
+        now(session.operations.remotes.learn(name, blob))
         session.out.say("the host key is trusted from now on")
-        told, steps = steps, _steps(session, found, secrets)
+        told, trial = steps, _tried(session, name)
+        found, steps = trial.remote, trial.steps
         _say(session, steps, told)
-    good = all(step.level in ("ok", "warn") for step in steps)
     session.out.document(
         {
             "remote": name,
-            "ok": good,
+            "ok": trial.well,
             "host_key_trusted_now": pinned,
             "steps": [_document(step) for step in steps],
             "warnings": remote_shown.warnings(session, found),
@@ -71,7 +70,7 @@ def test_remote(session: Session, name: str, accept: str | None) -> None:
     remote_shown.warn(session, found)
     if any(step.name == "host key" and step.level == "fail" for step in steps):
         session.out.say(f"if the customer has changed the key: conch-pipe remote trust {name}")
-    if not good:
+    if not trial.well:
         click.get_current_context().exit(REFUSED)
 
 
@@ -93,27 +92,22 @@ def trust_remote(session: Session, name: str, fingerprint: str | None, keep_old:
     conch-pipe remote trust acme-eu
     conch-pipe remote trust acme-eu --fingerprint SHA256:…
     """
-    from conch_pipe.model import Pin
     from conch_pipe.ssh.keys import fingerprint as fingerprint_of
 
     wanted = None if fingerprint is None else _fingerprint(fingerprint)
     found = existing(session, name)
     blob = _to_trust(session, found, wanted)
     shown = fingerprint_of(blob)
-    kept = tuple(pin for pin in found.pins if keep_old or pin.blob == blob)
-    known = blob in [pin.blob for pin in kept]
-    if kept == found.pins and known and not found.any_host_key:
+    pins = session.operations.remotes.trusting(found, blob, keep_old=keep_old)
+    if pins is None:
         raise PipeError(Code.CONFLICT, f"{shown} is trusted already; conch-pipe remote test {name} tells more")
     for pin in found.pins:
-        until = "stays trusted" if pin in kept else "trusted until now"
+        until = "stays trusted" if pin in pins else "trusted until now"
         session.out.say(f"{until:<18} {remote_shown.key(pin.blob)}, {pin.origin} {pin.added_at:%Y-%m-%d}")
-    if not known:
+    if blob not in [pin.blob for pin in found.pins]:
         session.out.say(f"{'shown instead':<18} {remote_shown.key(blob)}")
     asking.confirm(f"Trust {shown}? Compare it with what the customer told you.", wanted is not None, also=shown)
-    if found.any_host_key:
-        now(session.catalog.remotes.edit(name, {"any_host_key": False}))
-    new = () if known else (Pin(blob, datetime.now(UTC), "trusted"),)
-    changed = now(session.catalog.remotes.set_pins(name, (*kept, *new)))
+    changed = now(session.operations.remotes.trust(name, blob, keep_old=keep_old))
     session.out.document(remote_shown.document(session, changed))
     session.out.say(f"remote {name} trusts {shown}")
     remote_shown.warn(session, changed)
@@ -126,9 +120,9 @@ def _to_trust(session: Session, found: Remote, wanted: str | None) -> bytes:
     """
     from conch_pipe.ssh.keys import fingerprint
 
-    if found.refused_key is not None and wanted in (None, fingerprint(found.refused_key)):
-        return found.refused_key
-    blob = _look(session, found)
+    blob, words = connecting.run(session, lambda operations: operations.remotes.host_key(found.name, wanted))
+    if blob is None:
+        raise PipeError(Code.FAILED, words)
     if wanted not in (None, fingerprint(blob)):
         raise PipeError(Code.CONFLICT, f"{found.host} shows {fingerprint(blob)}, not {wanted}; nothing was changed")
     return blob
@@ -161,34 +155,13 @@ def _fingerprint(text: str) -> str:
     return text.rstrip("=")
 
 
-def _steps(session: Session, found: Remote, secrets: RemoteSecrets) -> list[Step]:
-    from conch_pipe.remotes.testing import test
-
-    return connecting.run(session.settings, lambda around: test(around, found, secrets))
+def _tried(session: Session, name: str) -> Trial:
+    return connecting.run(session, lambda operations: operations.remotes.test(name))
 
 
-def _look(session: Session, found: Remote) -> bytes:
-    """The host key that is shown now; nothing about the user goes out.
-
-    :raises PipeError: FAILED, none could be seen.
-    """
-    from conch_pipe.model import RemoteSecrets
-
-    steps = _steps(session, replace(found, pins=(), any_host_key=False), RemoteSecrets())
-    blob = _host_key(steps)
-    if blob is None:
-        words = next((step.words for step in steps if step.level == "fail"), "nothing was shown")
-        raise PipeError(Code.FAILED, f"no host key could be seen: {words}")
-    return blob
-
-
-def _host_key(steps: list[Step]) -> bytes | None:
-    return next((step.host_key for step in steps if step.host_key is not None), None)
-
-
-def _say(session: Session, steps: list[Step], told: list[Step] | None = None) -> None:
+def _say(session: Session, steps: Sequence[Step], told: Sequence[Step] = ()) -> None:
     for step in steps:
-        if step not in (told or []):
+        if step not in told:
             level = click.style(f"{step.level:<5}", _COLOURS[step.level])
             status = f"{step.status.value} {step.reason}: " if step.status else ""
             session.out.say(f"{level} {step.name:<11} {status}{step.words}".rstrip())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,8 @@ from conch_pipe.cli.session import Session, now
 from conch_pipe.errors import Code, PipeError
 
 if TYPE_CHECKING:
-    from conch_pipe.cli.remote_form import Filled
-    from conch_pipe.model import Pin, Remote
+    from conch_pipe.model import Remote
+    from conch_pipe.operations.remote_form import Filled
 
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
@@ -51,19 +50,8 @@ def add_remote(session: Session, **given: Any) -> None:
     conch-pipe remote add acme acme-us --host 203.0.113.7 --username pipe --key-file id_ed25519 --host-key host.pub
     conch-pipe remote add acme acme-jp --host sftp.acme.example --username pipe --generate-key rsa-4096
     """
-    from conch_pipe.model import Remote, RemoteSecrets
-
     filled = remote_form.fill(given, new=True)
-    at = datetime.now(UTC)
-    made = Remote(
-        created_at=at,
-        pins=_pins(filled, at) or (),
-        any_host_key=bool(filled.any_host_key),
-        public_key=_public(filled, given["name"]),
-        **filled.fields,
-    )
-    secrets = RemoteSecrets(filled.password, filled.key.openssh() if filled.key else None)
-    stored = now(session.catalog.remotes.add(made, secrets))
+    stored = now(session.operations.remotes.add(filled))
     session.out.document(remote_shown.document(session, stored))
     _say_key(session, stored, filled)
     session.out.say(f"remote {stored.name} made; next: conch-pipe remote test {stored.name}")
@@ -91,31 +79,14 @@ def edit_remote(session: Session, no_password: bool, no_key: bool, **given: Any)
         if (no_password if flag == "password" else no_key) and any(given[one] for one in others):
             raise click.UsageError(f"--no-{flag} and a new {flag} exclude each other")
     before = existing(session, given["name"])
-    filled = remote_form.fill(given, new=False)
-    if filled.empty and not no_password and not no_key:
+    filled = remote_form.fill(given | {"no_password": no_password, "no_key": no_key}, new=False)
+    if filled.empty:
         raise click.UsageError("nothing to change; conch-pipe remote edit --help tells what can be")
-    at = datetime.now(UTC)
-    changes = dict(filled.fields)
-    secrets: dict[str, str | bytes | None] = {}
-    if filled.password is not None or no_password:
-        secrets["password"] = filled.password
-    if filled.key is not None or no_key:
-        secrets["private_key"] = filled.key.openssh() if filled.key else None
-    if filled.key is not None:
-        changes["public_key"] = _public(filled, before.name)
-    if filled.any_host_key is not None:
-        changes["any_host_key"] = filled.any_host_key
-    elif filled.host_keys:
-        changes["any_host_key"] = False
-    changed = before
-    if changes or secrets:
-        changed = now(session.catalog.remotes.edit(before.name, changes, secrets))
-    if (pins := _pins(filled, at)) is not None:
-        changed = now(session.catalog.remotes.set_pins(before.name, pins))
+    changed = now(session.operations.remotes.edit(before.name, filled))
     session.out.document(remote_shown.document(session, changed))
     _say_key(session, changed, filled)
     session.out.say(f"remote {changed.name} is changed")
-    if (changed.host, changed.port) != (before.host, before.port) and pins is None and changed.pins:
+    if (changed.host, changed.port) != (before.host, before.port) and filled.host_keys is None and changed.pins:
         session.out.say(f"the trusted host keys are those of {before.host}; conch-pipe remote test {changed.name}")
     remote_shown.warn(session, changed)
 
@@ -125,7 +96,7 @@ def edit_remote(session: Session, no_password: bool, no_key: bool, **given: Any)
 @click.pass_obj
 def list_remotes(session: Session, organisation: str | None) -> None:
     """All remotes, or those of ORGANISATION."""
-    found = now(session.catalog.remotes.list(organisation))
+    found = now(session.operations.remotes.list(organisation))
     session.out.document([remote_shown.document(session, one) for one in found])
     session.out.table(
         ("remote", "organisation", "host", "port", "user name", "folder", "logs in with", "host keys", "state"),
@@ -189,8 +160,6 @@ def make_key(session: Session, name: str, kind: str, out: Path | None, yes: bool
     \b
     conch-pipe remote keygen acme-eu --type ed25519 --out acme-eu.pub
     """
-    from conch_pipe.ssh.keys import generate
-
     before = existing(session, name)
     if out is not None and out.exists():
         raise PipeError(Code.CONFLICT, f"{out} is there already")
@@ -198,15 +167,14 @@ def make_key(session: Session, name: str, kind: str, out: Path | None, yes: bool
         asking.confirm(
             f"Replace the key of {name}? The old one is gone, and the server does not know the new one.", yes
         )
-    key = generate(kind)
-    line = key.public_line(name)
-    changed = now(session.catalog.remotes.edit(name, {"public_key": line}, {"private_key": key.openssh()}))
+    changed, fingerprint = now(session.operations.remotes.generate_key(name, kind))
+    line = changed.public_key
     if out is not None:
         with out.open("x") as file:
             file.write(line + "\n")
-    session.out.document({"remote": changed.name, "public_key": line, "fingerprint": key.fingerprint, "file": out})
+    session.out.document({"remote": changed.name, "public_key": line, "fingerprint": fingerprint, "file": out})
     session.out.say(line)
-    session.out.say(f"{key.fingerprint}; the customer appends this line to authorized_keys of {changed.username}")
+    session.out.say(f"{fingerprint}; the customer appends this line to authorized_keys of {changed.username}")
 
 
 remote.add_command(trust_remote)
@@ -223,7 +191,7 @@ def enable_remote(session: Session, name: str, yes: bool) -> None:
         asking.confirm(f"{name} showed a host key that is not trusted: remote trust {name} is needed. Enable it?", yes)
     else:
         asking.confirm(f"Enable {name}? Recordings that wait for it are tried at once.", yes)
-    _changed(session, now(session.catalog.remotes.enable(name)), "enabled")
+    _changed(session, now(session.operations.remotes.enable(name)), "enabled")
 
 
 @remote.command("disable")
@@ -234,7 +202,7 @@ def disable_remote(session: Session, name: str, yes: bool) -> None:
     """Connect to remote NAME no more until it is enabled. Attempts are missed meanwhile: they count as failed."""
     existing(session, name)
     asking.confirm(f"Disable {name}? Attempts that fall due meanwhile count as failed.", yes)
-    _changed(session, now(session.catalog.remotes.disable(name)), "disabled")
+    _changed(session, now(session.operations.remotes.disable(name)), "disabled")
 
 
 @remote.command("remove")
@@ -247,7 +215,7 @@ def remove_remote(session: Session, name: str, yes: bool) -> None:
     asking.confirm(
         f"Remove {name} ({found.username} at {found.host}) with its secrets, and give up what waits for it?", yes
     )
-    given_up = now(session.catalog.remotes.remove(name))
+    given_up = now(session.operations.remotes.remove(name))
     session.out.document({"remote": name, "removed": True, "given_up": given_up})
     session.out.say(f"remote {name} is removed; {given_up} recordings that waited for it are given up")
 
@@ -256,16 +224,6 @@ def _changed(session: Session, changed: Remote, how: str) -> None:
     session.out.document(remote_shown.document(session, changed))
     session.out.say(f"remote {changed.name} is {how}")
     remote_shown.warn(session, changed)
-
-
-def _pins(filled: Filled, at: datetime) -> tuple[Pin, ...] | None:
-    from conch_pipe.model import Pin
-
-    return None if filled.host_keys is None else tuple(Pin(blob, at, "given") for blob in filled.host_keys)
-
-
-def _public(filled: Filled, name: str) -> str:
-    return filled.key.public_line(name) if filled.key else ""
 
 
 def _say_key(session: Session, stored: Remote, filled: Filled) -> None:

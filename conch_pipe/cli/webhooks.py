@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import click
 
@@ -12,7 +10,6 @@ from conch_pipe.cli.deliveries import local
 from conch_pipe.cli.edge import REFUSED, Group
 from conch_pipe.cli.output import printable
 from conch_pipe.cli.session import Session, now
-from conch_pipe.errors import Code, PipeError
 
 if TYPE_CHECKING:
     from conch_pipe.model import Answer, Notice, Webhook
@@ -63,12 +60,9 @@ def add_webhook(
     conch-pipe webhook add acme https://hooks.example.com/pipe --event upload.failed
     conch-pipe webhook add acme https://hooks.example.com/pipe --event recording.pushed --environment production
     """
-    from conch_pipe.model import Shape
-    from conch_pipe.remotes.webhook_form import judged
-
-    wanted = judged(url, [*EVENTS] if "all" in events else events, environment, shape)
+    wanted = EVENTS if "all" in events else events
     added, secret = now(
-        session.catalog.webhooks.add(organisation, url, wanted, environment=environment, shape=Shape(shape))
+        session.operations.webhooks.add(organisation, url, wanted, environment=environment, shape=shape)
     )
     session.out.document(_document(added) | {"secret": secret})
     session.out.say(f"webhook {added.id} of {added.organisation} tells {added.url}: {_events(added)}")
@@ -81,7 +75,7 @@ def add_webhook(
 @click.pass_obj
 def list_webhooks(session: Session, organisation: str | None) -> None:
     """All webhooks, or those of ORGANISATION."""
-    found = now(session.catalog.webhooks.list(organisation))
+    found = now(session.operations.webhooks.list(organisation))
     session.out.document([_document(one) for one in found])
     session.out.table(
         ("webhook", "organisation", "environment", "url", "events", "state"),
@@ -95,12 +89,9 @@ def list_webhooks(session: Session, organisation: str | None) -> None:
 @click.pass_obj
 def show_webhook(session: Session, id: str) -> None:
     """One webhook, with what waits for it and its last attempts."""
-    from conch_pipe.catalog.webhooks import NoticeFilter
-
-    found = existing(session, id)
-    waiting = now(session.catalog.webhooks.waiting(id))
-    last = now(session.catalog.webhooks.log(NoticeFilter(webhook=id, limit=10)))
-    session.out.document(_document(found) | {"waiting": waiting, "log": [_logged(one) for one in last]})
+    shown = now(session.operations.webhooks.show(id))
+    found = shown.webhook
+    session.out.document(_document(found) | {"waiting": shown.waiting, "log": [_logged(one) for one in shown.log]})
     session.out.facts(
         [
             ("webhook", found.id),
@@ -111,10 +102,10 @@ def show_webhook(session: Session, id: str) -> None:
             ("shape", found.shape.value),
             ("state", _state(found)),
             ("made", local(found.created_at)),
-            ("messages waiting", waiting),
+            ("messages waiting", shown.waiting),
         ]
     )
-    _table(session, last)
+    _table(session, shown.log)
 
 
 @webhook.command("test")
@@ -122,23 +113,10 @@ def show_webhook(session: Session, id: str) -> None:
 @click.pass_obj
 def test_webhook(session: Session, id: str) -> None:
     """Send a message of type webhook.test now, once. Exits with 1 unless the receiver took it."""
-    from conch_pipe.catalog.telling import written
     from conch_pipe.cli import connecting
-    from conch_pipe.model import TEST, Notice
-    from conch_pipe.remotes.sender import Sender
 
-    found = existing(session, id)
-    secrets = now(session.catalog.webhooks.secrets(id))
-    at = datetime.now(UTC)
-    message = f"msg_{uuid4().hex}"
-    body = written(TEST, {"organisation": found.organisation, "webhook": found.id}, at)
-    allowed = connecting.networks(session.settings.webhooks.networks_allowed)
-
-    async def send(around: Any) -> Answer:
-        return await Sender(around.reactor, allowed).send(found.url, message, body, secrets, at)
-
-    answer = connecting.run(session.settings, send)
-    now(session.catalog.webhooks.tested(Notice(id, message, TEST, 0, at, answer)))
+    found, notice = connecting.run(session, lambda operations: operations.webhooks.test(id))
+    message, answer = notice.message, notice.answer
     session.out.document({"webhook": id, "message": message, "ok": not answer.reason} | _answer(answer))
     verdict = "taken" if not answer.reason else f"NOT taken: {answer.reason}, {answer.detail}"
     session.out.say(f"{message} {verdict} ({_status(answer)}, {answer.seconds:.3f} s)")
@@ -168,8 +146,8 @@ def log_webhooks(
     from conch_pipe.catalog.webhooks import NoticeFilter
 
     if id is not None:
-        existing(session, id)
-    found = now(session.catalog.webhooks.log(NoticeFilter(id, organisation, failed, message, limit)))
+        now(session.operations.webhooks.existing(id))
+    found = now(session.operations.webhooks.log(NoticeFilter(id, organisation, failed, message, limit)))
     session.out.document([_logged(one) for one in found])
     _table(session, found)
 
@@ -179,8 +157,7 @@ def log_webhooks(
 @click.pass_obj
 def enable_webhook(session: Session, id: str) -> None:
     """Tell it again, whatever it was disabled for. Messages that still wait for it are sent at once."""
-    enabled = now(session.catalog.webhooks.enable(id))
-    waiting = now(session.catalog.webhooks.waiting(id))
+    enabled, waiting = now(session.operations.webhooks.enable(id))
     session.out.document(_document(enabled) | {"waiting": waiting})
     session.out.say(f"webhook {enabled.id} is enabled, {waiting} messages wait for it")
 
@@ -190,7 +167,7 @@ def enable_webhook(session: Session, id: str) -> None:
 @click.pass_obj
 def disable_webhook(session: Session, id: str) -> None:
     """Tell it nothing that happens from now on. Attempts at what waits for it count, without a request."""
-    disabled = now(session.catalog.webhooks.disable(id))
+    disabled = now(session.operations.webhooks.disable(id))
     session.out.document(_document(disabled))
     session.out.say(f"webhook {disabled.id} is disabled")
 
@@ -200,7 +177,7 @@ def disable_webhook(session: Session, id: str) -> None:
 @click.pass_obj
 def remove_webhook(session: Session, id: str) -> None:
     """Forget a webhook, its secret and its log; what waits for it is never sent."""
-    dropped = now(session.catalog.webhooks.remove(id))
+    dropped = now(session.operations.webhooks.remove(id))
     session.out.document({"id": id, "removed": True, "dropped": dropped})
     session.out.say(f"webhook {id} is removed" + (f", {dropped} messages were waiting" if dropped else ""))
 
@@ -217,18 +194,10 @@ def remove_webhook(session: Session, id: str) -> None:
 @click.pass_obj
 def rotate_webhook(session: Session, id: str, overlap_hours: float) -> None:
     """A new signing secret, shown now and never again. Meanwhile messages carry two signatures."""
-    rotated, secret = now(session.catalog.webhooks.rotate(id, overlap_hours * _HOURS))
+    rotated, secret = now(session.operations.webhooks.rotate(id, overlap_hours * _HOURS))
     session.out.document(_document(rotated) | {"secret": secret, "overlap_hours": overlap_hours})
     session.out.say(f"signing secret: {secret}")
     session.out.say(f"it is not shown again; the old one signs as well for {overlap_hours:g} hours")
-
-
-def existing(session: Session, webhook_id: str) -> Webhook:
-    """:raises PipeError: NOT_FOUND."""
-    found = now(session.catalog.webhooks.get(webhook_id))
-    if found is None:
-        raise PipeError(Code.NOT_FOUND, f"no webhook {printable(webhook_id)}")
-    return found
 
 
 def _events(one: Webhook) -> str:

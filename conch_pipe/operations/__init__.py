@@ -57,6 +57,9 @@ class Operations:
 
 def operations(means: Means) -> Operations:
     """All of them, over these means."""
+    from conch_pipe.operations.remotes import Remotes
+    from conch_pipe.operations.webhooks import Webhooks
+
     catalog = means.catalog
     return Operations(
         organisations=catalog.organisations,
@@ -64,8 +67,8 @@ def operations(means: Means) -> Operations:
         uploads=catalog.uploads,
         schemas=means.schemas,
         environments=catalog.environments,
-        remotes=catalog.remotes,
+        remotes=Remotes(means),
         recordings=catalog.recordings,
         pushes=catalog.pushes,
-        webhooks=catalog.webhooks,
+        webhooks=Webhooks(means),
     )

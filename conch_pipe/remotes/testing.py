@@ -58,18 +58,24 @@ class _Enough(Exception):
     """A step failed; the others are not tried."""
 
 
-async def test(around: Surroundings, remote: Remote, secrets: RemoteSecrets) -> list[Step]:
+async def test(
+    around: Surroundings, remote: Remote, secrets: RemoteSecrets, *, within_s: float | None = None
+) -> list[Step]:
     """Try a remote as a push would, with a small file in place of recordings.
 
     Cancelling closes the connection.
 
+    :param within_s: for all steps together; the one that is not done by then has failed.
     :returns: one step for each of :data:`STEPS`, in their order.
     """
     trial = _Trial(around, remote, secrets)
     try:
-        await trial.run()
+        running = Deferred.fromCoroutine(trial.run())
+        await (running if within_s is None else running.addTimeout(within_s, around.reactor))
     except _Enough:
         pass
+    except TimeoutError:
+        trial.late(within_s or 0)
     finally:
         if trial.session is not None:
             await trial.session.close()
@@ -99,6 +105,12 @@ class _Trial:
             delivery = Delivery(self.session.sftp, self._remote, recording, clock, set(), lambda role, size: None)
             await self._folder(delivery)
             await self._probe(delivery, local)
+
+    def late(self, within_s: float) -> None:
+        """The time is over."""
+        stage = Stage.CONNECT if len(self.steps) < STEPS.index("folder") else Stage.CHECK
+        problem = fault(TooLate("connect", within_s), stage)
+        self._failed(replace(problem, detail=f"not done within the {within_s:.0f} s that all of them may take"))
 
     def _well(self, words: str, level: str = OK, host_key: bytes | None = None) -> None:
         self.steps.append(Step(STEPS[len(self.steps)], level, words, host_key=host_key))
