@@ -23,6 +23,7 @@ from conch_pipe.catalog import Database
 from conch_pipe.errors import Mistakes, PipeError
 from conch_pipe.events import Events
 from conch_pipe.formats.schema import SchemaBook
+from conch_pipe.intake.arrivals import Arrivals
 from conch_pipe.intake.intake import Intake
 from conch_pipe.intake.manifests import Manifests
 from conch_pipe.interfaces import IJobs, ILogin
@@ -86,6 +87,7 @@ class Gateway(Service):
         loaders: Workers,
         processing: Processing,
         manifests: Manifests,
+        arrivals: Arrivals,
         progress: Progress,
         sftp: SFTPService | Doors,
         login: ILogin,
@@ -111,6 +113,7 @@ class Gateway(Service):
         self.loaders = loaders
         self.processing = processing
         self.manifests = manifests
+        self.arrivals = arrivals
         self.progress = progress
         self.sftp = sftp
         self.login: Any = login
@@ -150,6 +153,7 @@ class Gateway(Service):
         await self.intake.recover()
         await self._free_leases()
         await self._tell_insecure()
+        await self._drop_leftovers()
         self.processing.startService()
         self.manifests.startService()
         if self.settings.schemas.reload_s:
@@ -173,6 +177,16 @@ class Gateway(Service):
             return
         if freed:
             self._log.info("{freed} jobs of the last run, which was killed, are taken up again", freed=freed)
+
+    async def _drop_leftovers(self) -> None:
+        """Of recordings whose files were coming when the process was killed."""
+        try:
+            dropped = await self.arrivals.recover()
+        except (PipeError, OSError) as error:
+            self._log.warn("what came of unfinished recordings stays in the spool: {error}", error=error)
+            return
+        if dropped:
+            self._log.info("{dropped} recordings were not complete when the last run ended", dropped=dropped)
 
     def _cannot_start(self, failure: Failure) -> None:
         if failure.check(CancelledError):  # told to stop meanwhile

@@ -25,6 +25,7 @@ from conch_pipe.errors import Code, PipeError
 from conch_pipe.events import Events
 from conch_pipe.formats.schema import Schema, SchemaBook
 from conch_pipe.gateway import Gateway, own_spool
+from conch_pipe.intake.arrivals import Arrivals
 from conch_pipe.intake.manifests import Manifests
 from conch_pipe.intake.recordings import RecordingIntake
 from conch_pipe.metrics.away import Away
@@ -114,6 +115,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
     happenings.listeners.append(progress := Progress(settings.service.state, clock))
     recordings = RecordingIntake(catalog.recordings, outgoing.roots(settings), with_files, happenings, clock)
     manifests = Manifests(settings.push.spool, recordings, with_files, happenings, clock, look_s=settings.push.look_s)
+    arrivals = Arrivals(settings.push.spool, recordings, with_files, clock, free_bytes=settings.disk.free_bytes)
     endpoint = doors.listening(reactor, settings.ssh.endpoint, settings.ssh.interface, settings.ssh.port)
     key = os.urandom(32)  # the names of accounts, as processes tell them to each other
     sftp: SFTPService | Doors
@@ -165,6 +167,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
         loaders=loaders,
         processing=Processing(sweep, workers, runner, pushes, outgoing.notices(settings, catalog, happenings, reactor)),
         manifests=manifests,
+        arrivals=arrivals,
         progress=progress,
         sftp=sftp,
         login=login,

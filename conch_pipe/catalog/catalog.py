@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from twisted.internet.defer import Deferred
@@ -15,8 +16,8 @@ from zope.interface import implementer
 
 from conch_pipe.catalog import access, credentials, ingest, jobs, keys, organisations, outgoing, uploads, watch
 from conch_pipe.catalog.aggregate import Aggregate
-from conch_pipe.catalog.database import IsDatabase
 from conch_pipe.catalog.claims import Wanted
+from conch_pipe.catalog.database import IsDatabase
 from conch_pipe.catalog.sealing import KeyFile
 from conch_pipe.crashpoints import crashpoint
 from conch_pipe.interfaces import ICredentials, IJobs, IUploads
@@ -88,14 +89,11 @@ class Credentials(Aggregate):
         return self._database.write(credentials.logged_in, client_id, at)
 
     def create(self, organisation: str, label: str = "") -> Deferred[tuple[Credential, str]]:
-        """A new credential and its secret, which is shown once; bcrypt takes the calling thread about 50 ms.
+        """A new credential and its secret, which is shown once.
 
         :raises PipeError: NOT_FOUND for an unknown organisation.
         """
-        secret = credentials.new_secret()
-        hashed = credentials.hash_secret(secret)
-        created = self._database.write(credentials.create, organisation, label, hashed, self._now())
-        return created.addCallback(lambda credential: (credential, secret))
+        return self._with_secret(credentials.create, organisation, label)
 
     def lend(self, organisation: str, label: str) -> Deferred[tuple[Credential, str]]:
         """The organisation's credential of that label, made when missing, with a secret for ten minutes at most.
@@ -103,10 +101,7 @@ class Credentials(Aggregate):
         :returns: the new secret is also the first of the credential's: :meth:`give_back` takes it.
         :raises PipeError: NOT_FOUND for an unknown organisation.
         """
-        secret = credentials.new_secret()
-        hashed = credentials.hash_secret(secret)
-        lent = self._database.write(credentials.lend, organisation, label, hashed, self._now(), credentials.LENT_S)
-        return lent.addCallback(lambda credential: (credential, secret))
+        return self._with_secret(credentials.lend, organisation, label, for_s=credentials.LENT_S)
 
     def give_back(self, client_id: str, secret: Secret) -> Deferred[None]:
         """A lent secret ends now; the credential stays, for the uploads that name it."""
@@ -118,10 +113,18 @@ class Credentials(Aggregate):
         :param overlap_s: seconds until the old one expires.
         :raises PipeError: NOT_FOUND, CONFLICT when revoked.
         """
-        secret = credentials.new_secret()
-        hashed = credentials.hash_secret(secret)
-        rotated = self._database.write(credentials.rotate, client_id, hashed, self._now(), overlap_s)
-        return rotated.addCallback(lambda credential: (credential, secret))
+        return self._with_secret(credentials.rotate, client_id, overlap_s=overlap_s)
+
+    def _with_secret(
+        self, change: Callable[..., Credential], *about: str, **more: float
+    ) -> Deferred[tuple[Credential, str]]:
+        return Deferred.fromCoroutine(self._changed(change, about, more))
+
+    async def _changed(
+        self, change: Callable[..., Credential], about: tuple[str, ...], more: dict[str, float]
+    ) -> tuple[Credential, str]:
+        secret, hashed = await self._database.read(credentials.fresh)
+        return await self._database.write(partial(change, **more), *about, hashed, self._now()), secret
 
     def revoke(self, client_id: str) -> Deferred[Credential]:
         """For good; again keeps the first time. :raises PipeError: NOT_FOUND."""

@@ -60,6 +60,12 @@ def hash_secret(secret: str) -> bytes:
     return bcrypt.hashpw(secret.encode(), bcrypt.gensalt(BCRYPT_COST))
 
 
+def fresh(_: Connection) -> tuple[str, bytes]:
+    """A new secret and its hash; asked like a query, since hashing belongs in a thread."""
+    secret = new_secret()
+    return secret, hash_secret(secret)
+
+
 def create(connection: Connection, organisation: str, label: str, hashed: bytes, at: datetime) -> Credential:
     """:raises PipeError: NOT_FOUND for an unknown organisation."""
     organisations.existing(connection, organisation)

@@ -53,16 +53,17 @@ def _live(session: Session, organisation: str, schema: str | None, wait_s: float
 
 
 def _visit(session: Session, organisation: str, schema: str | None, wait_s: float) -> Iterator[Finding]:
-    from conch_pipe.cli.organisations import existing, known_schema
+    from conch_pipe.cli.organisations import existing
     from conch_pipe.cli.visiting import passing_credential, send
     from conch_pipe.formats.sample import sample
     from conch_pipe.model import State
+    from conch_pipe.operations.schemas import known
 
     enabled = existing(session, organisation).schemas
     if not enabled:
         raise PipeError(Code.NOT_FOUND, f"{organisation} has no schema: conch-pipe schema enable {organisation} SCHEMA")
     schema = schema or enabled[0]
-    text = sample(known_schema(session.schemas, schema), SAMPLE_ROWS)
+    text = sample(known(session.schemas, schema), SAMPLE_ROWS)
     with passing_credential(session, organisation, "check --live") as login:
         sent = send(session, login, schema, text.encode(), within_s=wait_s)
     yield Finding("visit", OK, f"logged in; the server is {sent.seen.software}, its key {sent.seen.fingerprint}")

@@ -27,14 +27,14 @@ def demo(session: Session, schema: str, rows: int, wait_s: float) -> None:
     conch-pipe demo
     conch-pipe demo --schema orgTransactions --rows 20
     """
-    from conch_pipe.cli.organisations import known_schema
     from conch_pipe.cli.visiting import passing_credential, send
     from conch_pipe.cli.warehouse import show_rows, upload_rows
     from conch_pipe.formats.sample import sample
     from conch_pipe.model import State
+    from conch_pipe.operations.schemas import known
 
     installation.copy_schemas(session.settings.schemas.folder)
-    wanted = known_schema(session.schemas, schema)
+    wanted = known(session.schemas, schema)
     installation.demo_organisation(session, session.schemas.names())
     text = sample(wanted, rows)
     session.out.say(text)

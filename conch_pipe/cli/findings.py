@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from conch_pipe.cli import service
-from conch_pipe.cli.organisations import known_schema
 from conch_pipe.cli.room import room
 from conch_pipe.cli.session import Session, now
 from conch_pipe.errors import Code, Mistakes, PipeError
+from conch_pipe.operations.schemas import known
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 
@@ -97,7 +97,7 @@ def _schemas(session: Session) -> Iterator[Finding]:
     wrong = False
     for name in names:
         try:
-            prove_schema(known_schema(session.schemas, name))
+            prove_schema(known(session.schemas, name))
         except Mistakes as error:
             wrong = True
             yield from (Finding("schemas", FAIL, f"{name}: {one}") for one in error.mistakes)

@@ -8,13 +8,10 @@ import click
 
 from conch_pipe.cli.edge import Group
 from conch_pipe.cli.session import Session, now
-from conch_pipe.errors import Code, PipeError
+from conch_pipe.operations.credentials import MOST_DAYS, OVERLAP_DAYS
 
 if TYPE_CHECKING:
     from conch_pipe.model import Credential, Organisation
-
-DAY_S = 86_400.0
-PASSING = "passing: "  # begins the label of a credential with which a command visits the service
 
 
 @click.group(cls=Group)
@@ -38,13 +35,7 @@ def create_organisation(session: Session, name: str, title: str, schemas: tuple[
     \b
     conch-pipe org create acme --title "Acme Ltd" --schema orgShifts --schema orgTimesheets
     """
-    if schemas:
-        known = session.schemas
-        for schema in schemas:
-            known_schema(known, schema)
-    made = now(session.catalog.organisations.create(name, title))
-    for schema in schemas:
-        made = now(session.catalog.organisations.enable_schema(name, schema))
+    made = now(session.operations.organisations.create(name, title, schemas))
     session.out.document(_organisation(made))
     session.out.say(f"organisation {made.name} made; next: conch-pipe credential create {made.name}")
 
@@ -53,7 +44,7 @@ def create_organisation(session: Session, name: str, title: str, schemas: tuple[
 @click.pass_obj
 def list_organisations(session: Session) -> None:
     """All organisations with their schemas."""
-    found = now(session.catalog.organisations.list())
+    found = now(session.operations.organisations.list())
     session.out.document([_organisation(one) for one in found])
     session.out.table(
         ("organisation", "title", "made", "schemas"),
@@ -68,8 +59,8 @@ def list_organisations(session: Session) -> None:
 def show_organisation(session: Session, name: str) -> None:
     """One organisation: schemas, credentials, uploads by state."""
     found = existing(session, name)
-    credentials = _lasting(now(session.catalog.credentials.list(name)))
-    counts = now(session.catalog.uploads.counts(name))
+    credentials = now(session.operations.credentials.list(name))
+    counts = now(session.operations.uploads.counts(name))
     session.out.document(
         _organisation(found)
         | {
@@ -104,7 +95,7 @@ def credential() -> None:
 @click.pass_obj
 def create_credential(session: Session, organisation: str, label: str) -> None:
     """Make a credential of ORGANISATION. The secret is shown now and never again."""
-    made, secret = now(session.catalog.credentials.create(organisation, label))
+    made, secret = now(session.operations.credentials.create(organisation, label))
     _show_secret(session, made, secret)
 
 
@@ -114,9 +105,7 @@ def create_credential(session: Session, organisation: str, label: str) -> None:
 @click.pass_obj
 def list_credentials(session: Session, organisation: str | None, passing: bool) -> None:
     """All credentials, or those of ORGANISATION."""
-    found = now(session.catalog.credentials.list(organisation))
-    if not passing:
-        found = _lasting(found)
+    found = now(session.operations.credentials.list(organisation, passing=passing))
     session.out.document([credential_document(one) for one in found])
     _table(session, found)
 
@@ -125,15 +114,15 @@ def list_credentials(session: Session, organisation: str | None, passing: bool) 
 @click.argument("client_id")
 @click.option(
     "--overlap-days",
-    type=click.FloatRange(0, 366),
-    default=7.0,
+    type=click.FloatRange(0, MOST_DAYS),
+    default=OVERLAP_DAYS,
     show_default=True,
     help="Days the old secret goes on working, so that the partner can change over; 0 ends it now.",
 )
 @click.pass_obj
 def rotate_credential(session: Session, client_id: str, overlap_days: float) -> None:
     """A new secret for CLIENT_ID; the old one goes on working for a while. At most two are alive."""
-    changed, secret = now(session.catalog.credentials.rotate(client_id, overlap_days * DAY_S))
+    changed, secret = now(session.operations.credentials.rotate(client_id, overlap_days))
     _show_secret(session, changed, secret)
     for old in changed.secrets[1:]:
         session.out.say(f"the old secret works until {old.expires_at:%Y-%m-%d %H:%M} UTC")
@@ -144,25 +133,15 @@ def rotate_credential(session: Session, client_id: str, overlap_days: float) -> 
 @click.pass_obj
 def revoke_credential(session: Session, client_id: str) -> None:
     """End CLIENT_ID for good; a running service closes its sessions within seconds."""
-    revoked = now(session.catalog.credentials.revoke(client_id))
+    revoked = now(session.operations.credentials.revoke(client_id))
     session.out.document(credential_document(revoked))
     session.out.say(f"{client_id} is revoked since {revoked.revoked_at:%Y-%m-%d %H:%M:%S} UTC")
 
 
 def existing(session: Session, name: str) -> Organisation:
     """:raises PipeError: NOT_FOUND."""
-    found = now(session.catalog.organisations.get(name))
-    if found is None:
-        raise PipeError(Code.NOT_FOUND, f"no organisation {name}")
+    found: Organisation = now(session.operations.organisations.existing(name))
     return found
-
-
-def known_schema(book: Any, name: str) -> Any:
-    """The schema of that name. :raises PipeError: NOT_FOUND, with the names there are."""
-    schema = book.get(name)
-    if schema is None:
-        raise PipeError(Code.NOT_FOUND, f"no schema {name}; there are {', '.join(sorted(book.names())) or 'none'}")
-    return schema
 
 
 def credential_document(one: Credential) -> dict[str, Any]:
@@ -181,15 +160,6 @@ def credential_document(one: Credential) -> dict[str, Any]:
 
 def _organisation(one: Organisation) -> dict[str, Any]:
     return {"name": one.name, "title": one.title, "created_at": one.created_at, "schemas": one.schemas}
-
-
-def _lasting(found: tuple[Credential, ...]) -> tuple[Credential, ...]:
-    """Without those for visits, unless one is under way: nobody can log in with them."""
-    return tuple(one for one in found if _open(one) or not one.label.startswith(PASSING))
-
-
-def _open(one: Credential) -> bool:
-    return one.revoked_at is None and bool(one.secrets)
 
 
 def _show_secret(session: Session, one: Credential, secret: str) -> None:

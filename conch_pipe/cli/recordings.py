@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import click
 
@@ -15,10 +12,8 @@ from conch_pipe.cli import deliveries, service
 from conch_pipe.cli.edge import Group
 from conch_pipe.cli.session import Session, now
 from conch_pipe.cli.uploads import ALL, Moment
-from conch_pipe.errors import Code, PipeError
 
 if TYPE_CHECKING:
-    from conch_pipe.events import Kind
     from conch_pipe.model import Recording
 
 STATES = ("WAITING", "PARTIAL", "DELIVERED", "GIVEN_UP")
@@ -67,31 +62,20 @@ def submit_recording(
     \b
     conch-pipe recording submit acme production --id rec-1 --main /srv/media/1.mp4 --snapshot /srv/media/1.jpg
     """
-    from twisted.internet.defer import execute
-
-    from conch_pipe import events
-    from conch_pipe.intake.recordings import RecordingIntake
     from conch_pipe.model import Role
 
-    settings = session.settings
-    told: list[Kind] = []
-    heard: Any = SimpleNamespace(note=lambda kind, **_: told.append(kind))
-    clock: Any = SimpleNamespace(seconds=time.time)
-    roots = (settings.push.spool, *settings.push.roots)
-    # Without a reactor nothing can wait: of an outcome that is unknown the operator is told, who may do it again.
-    intake = RecordingIntake(session.catalog.recordings, roots, execute, heard, clock, outcome_wait_s=0)
+    submit = session.operations.recordings.submit
     # Dots that lead up are resolved by name: a link on the way is refused anyway.
     given = {role: _absolute(path) for role in Role if (path := files[role.value]) is not None}
-    made = now(intake.submit(organisation, environment, recording_id, recording_id if name is None else name, given))
-    pushes = now(session.catalog.recordings.pushes(made.uid))
-    again = events.RECORDING_REPEATED in told
+    told = now(submit(organisation, environment, recording_id, recording_id if name is None else name, given))
+    made, pushes, again = told.recording, told.pushes, told.again
     session.out.document(deliveries.recording_document(made, pushes) | {"again": again})
     if again:
         session.out.say(f"recording {made.id} is known since {deliveries.local(made.saved_at)}")
     else:
         session.out.say(f"recording {made.id} is recorded as {made.uid}")
     session.out.say("it goes to " + (", ".join(push.remote for push in pushes) or "no remote"))
-    if pushes and service.running(settings.service.state) is None:
+    if pushes and service.running(session.settings.service.state) is None:
         session.out.say("the service is not running: it is delivered when the service runs")
 
 
@@ -113,16 +97,15 @@ def list_recordings(
     conch-pipe recording list --state GIVEN_UP
     conch-pipe recording list --organisation acme --remote archive --since 2d --json
     """
-    from conch_pipe.catalog import RecordingFilter
     from conch_pipe.model import PushState
 
-    wanted = RecordingFilter(
-        id=recording_id,
+    asked = session.operations.recordings.page(
+        recording_id=recording_id,
         state=PushState(state.upper()) if state else None,
         limit=limit or (ALL if session.out.as_json else 100),
         **filters,
     )
-    found = now(session.catalog.recordings.list(wanted))
+    found = [(one.recording, tuple(each.push for each in one.deliveries)) for one in now(asked).items]
     session.out.document([deliveries.recording_document(*one) for one in found])
     deliveries.recording_table(session.out, found)
 
@@ -154,7 +137,7 @@ def show_recording(session: Session, recording_id: str, organisation: str | None
         with contextlib.suppress(KeyboardInterrupt):
             following.draw(
                 session.out,
-                lambda: now(session.catalog.recordings.pushes(found.uid)),
+                lambda: now(session.operations.recordings.pushes(found.uid)),
                 lambda: progress.read(session.settings.service.state),
             )
 
@@ -174,7 +157,7 @@ def retry_recordings(
     conch-pipe recording retry rec-1 rec-2 --remote archive
     """
     found = [existing(session, one, organisation) for one in recording_ids]
-    tried = [(one, now(session.catalog.pushes.retry(one.uid, remote))) for one in found]
+    tried = [(one, now(session.operations.recordings.retry(one.uid, remote))) for one in found]
     session.out.document([deliveries.recording_document(*one) for one in tried])
     for one, pushes in tried:
         session.out.say(f"recording {one.id} is tried now: {', '.join(push.remote for push in pushes)}")
@@ -202,17 +185,16 @@ def show_log(
     conch-pipe recording log rec-1
     conch-pipe recording log --remote archive --status UPLOAD_FAILED --since 7d --json
     """
-    from conch_pipe.catalog import AttemptFilter
     from conch_pipe.model import Status
 
-    wanted = AttemptFilter(
-        organisation=organisation,
+    asked = session.operations.pushes.log(
+        organisation,
         recording=existing(session, recording_id, organisation).uid if recording_id else None,
         status=Status(status.upper()) if status else None,
         limit=limit or (ALL if session.out.as_json else 100),
         **filters,
     )
-    found = now(session.catalog.pushes.log(wanted))
+    found = now(asked).items
     session.out.document([deliveries.attempt_document(one) for one in found])
     deliveries.log(session.out, found)
 
@@ -222,22 +204,8 @@ def existing(session: Session, recording_id: str, organisation: str | None) -> R
 
     :raises PipeError: NOT_FOUND; INVALID when several organisations have one of that id.
     """
-    from conch_pipe.catalog import RecordingFilter
-
-    found = now(session.catalog.recordings.list(RecordingFilter(organisation=organisation, id=recording_id)))
-    if len(found) > 1:
-        whose = ", ".join(sorted(one.organisation for one, _ in found))
-        raise PipeError(Code.INVALID, f"{recording_id} is an id of several organisations: {whose}; say --organisation")
-    if found:
-        return found[0][0]
-    known = None
-    with contextlib.suppress(ValueError):
-        known = now(session.catalog.recordings.get(UUID(recording_id)))
-    if known is None or organisation not in (None, known.organisation):
-        raise PipeError(
-            Code.NOT_FOUND, f"no recording {recording_id}" + (f" of {organisation}" if organisation else "")
-        )
-    return known
+    found: Recording = now(session.operations.recordings.existing(recording_id, organisation))
+    return found
 
 
 def _absolute(path: Path) -> Path:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from conch_pipe.cli.edge import REFUSED, Group
-from conch_pipe.cli.organisations import known_schema
 from conch_pipe.cli.session import Session, SettingsRefused, now
 from conch_pipe.errors import Code, PipeError
+from conch_pipe.operations.schemas import known
 
 if TYPE_CHECKING:
     from conch_pipe.formats.schema import Column, Schema
@@ -32,24 +32,17 @@ def schema() -> None:
 @click.pass_obj
 def list_schemas(session: Session) -> None:
     """All schemas of the schemas folder, and the organisations that may use each."""
-    book = session.schemas
-    users: dict[str, list[str]] = {name: [] for name in book.names()}
-    for organisation in now(session.catalog.organisations.list()):
-        for name in organisation.schemas:
-            users.setdefault(name, []).append(organisation.name)
-    found = []
-    for name, organisations in users.items():
-        one = book.get(name)
-        found.append(
-            {
-                "name": name,
-                "title": one.title if one else "",
-                "table": one.table if one else None,
-                "columns": len(one.columns) if one else None,
-                "organisations": organisations,
-                "missing": one is None,
-            }
-        )
+    found = [
+        {
+            "name": use.name,
+            "title": use.schema.title if use.schema else "",
+            "table": use.schema.table if use.schema else None,
+            "columns": len(use.schema.columns) if use.schema else None,
+            "organisations": list(use.organisations),
+            "missing": use.schema is None,
+        }
+        for use in now(session.operations.schemas.list())
+    ]
     session.out.document(found)
     session.out.table(
         ("schema", "title", "table", "columns", "organisations", ""),
@@ -63,7 +56,7 @@ def list_schemas(session: Session) -> None:
 @click.pass_obj
 def show_schema(session: Session, name: str) -> None:
     """The columns of SCHEMA: type, rules, meaning."""
-    one = known_schema(session.schemas, name)
+    one = known(session.schemas, name)
     columns = [_column(column) for column in one.columns]
     derived = [{"name": each.name, "type": str(each.type), "description": each.description} for each in one.derived]
     session.out.document(
@@ -99,11 +92,7 @@ def show_schema(session: Session, name: str) -> None:
 @click.pass_obj
 def enable_schema(session: Session, organisation: str, names: tuple[str, ...]) -> None:
     """Let ORGANISATION put files into SCHEMA; its next login sees the folder."""
-    book = session.schemas
-    for name in names:
-        known_schema(book, name)
-    for name in names:
-        changed = now(session.catalog.organisations.enable_schema(organisation, name))
+    changed = now(session.operations.organisations.enable_schemas(organisation, *names))
     session.out.document({"organisation": changed.name, "schemas": changed.schemas})
     session.out.say(f"{changed.name} may send {', '.join(changed.schemas)}")
 
@@ -114,8 +103,7 @@ def enable_schema(session: Session, organisation: str, names: tuple[str, ...]) -
 @click.pass_obj
 def disable_schema(session: Session, organisation: str, names: tuple[str, ...]) -> None:
     """Take SCHEMA away from ORGANISATION; what was uploaded stays."""
-    for name in names:
-        changed = now(session.catalog.organisations.disable_schema(organisation, name))
+    changed = now(session.operations.organisations.disable_schemas(organisation, *names))
     session.out.document({"organisation": changed.name, "schemas": changed.schemas})
     session.out.say(f"{changed.name} may send {', '.join(changed.schemas) or 'nothing'}")
 
@@ -212,7 +200,7 @@ def _schema_of(session: Session, name: str) -> tuple[Schema, Settings]:
         book.refresh()
     if name.endswith(".toml"):
         return load_schema(Path(name)), settings
-    found: Schema = known_schema(book or session.schemas, name)
+    found: Schema = known(book or session.schemas, name)
     return found, settings
 
 

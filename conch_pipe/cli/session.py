@@ -6,7 +6,7 @@ Prints nothing and decides nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from conch_pipe.cli.output import Output
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from conch_pipe.catalog import Catalog, DirectDatabase
     from conch_pipe.formats.schema import SchemaBook
+    from conch_pipe.intake.recordings import RecordingIntake
+    from conch_pipe.interfaces import InThread, IObjects
     from conch_pipe.operations import Operations
     from conch_pipe.settings import Settings
 
@@ -54,6 +56,17 @@ class _Wall:
 
     def seconds(self) -> float:
         return time.time()
+
+
+class _Unheard:
+    """Where a command tells events: nobody counts them."""
+
+    def note(self, kind: Any, **fields: Any) -> None:
+        """See IEvents."""
+
+
+def _none() -> Any:
+    raise PipeError(Code.INVALID, "files come over a connection to the service only")
 
 
 class Session:
@@ -134,7 +147,7 @@ class Session:
 
         return self.operations_over(_Wall(), execute)
 
-    def operations_over(self, reactor: Any, in_thread: Callable[..., Deferred[Any]]) -> Operations:
+    def operations_over(self, reactor: Any, in_thread: InThread) -> Operations:
         """The same, with what connects and waits."""
         from conch_pipe.operations import Means, operations
 
@@ -145,7 +158,26 @@ class Session:
                 reactor=reactor,
                 in_thread=in_thread,
                 schemas=lambda: self.schemas,
+                objects=lambda: self._objects(in_thread),
+                intake=lambda: self._intake(reactor, in_thread),
+                arrivals=_none,
             )
+        )
+
+    def _objects(self, in_thread: InThread) -> IObjects:
+        from conch_pipe.assembly.stores import open_objects
+
+        return open_objects(self.settings, in_thread)
+
+    def _intake(self, reactor: Any, in_thread: InThread) -> RecordingIntake:
+        """Of this process; the service hears of what it takes by its catalog."""
+        from conch_pipe.intake.recordings import RecordingIntake
+
+        push = self.settings.push
+        unheard: Any = _Unheard()
+        # Without a reactor nothing can wait: of an outcome that is unknown the operator is told, who may do it again.
+        return RecordingIntake(
+            self.catalog.recordings, (push.spool, *push.roots), in_thread, unheard, reactor, outcome_wait_s=0
         )
 
     def close(self) -> None:

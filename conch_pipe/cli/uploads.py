@@ -15,7 +15,6 @@ import click
 from conch_pipe.cli.edge import Group
 from conch_pipe.cli.output import plain, printable
 from conch_pipe.cli.session import Session, now
-from conch_pipe.errors import Code, PipeError
 
 if TYPE_CHECKING:
     from conch_pipe.model import Problem, Upload
@@ -75,20 +74,19 @@ def list_uploads(session: Session, state: str | None, limit: int | None, follow:
     conch-pipe upload list --follow
     conch-pipe upload list --state FAILED --json
     """
-    from conch_pipe.catalog import Filter
     from conch_pipe.model import State
 
     limit = limit or (ALL if session.out.as_json else 100)
-    wanted = Filter(state=State(state.upper()) if state else None, limit=limit, **filters)
+    wanted = {"state": State(state.upper()) if state else None, "limit": limit, **filters}
     if not follow:
-        found = now(session.catalog.uploads.list(wanted))
+        found = now(session.operations.uploads.page(**wanted)).items
         session.out.document(found)
         _table(session, found)
         return
     if session.out.as_json:
         raise click.UsageError("--follow prints lines, --json one document: choose one")
     with contextlib.suppress(KeyboardInterrupt):
-        for changed in changes(lambda: now(session.catalog.uploads.list(wanted)), lambda: time.sleep(1)):
+        for changed in changes(lambda: now(session.operations.uploads.page(**wanted)).items, lambda: time.sleep(1)):
             session.out.say(line(changed))
 
 
@@ -120,7 +118,7 @@ def line(one: Upload) -> str:
 def show_upload(session: Session, upload_id: UUID) -> None:
     """Everything known of one upload, with its first problems."""
     found = existing(session, upload_id)
-    problems = now(session.catalog.uploads.problems(upload_id))
+    problems = now(session.operations.uploads.problems(upload_id))
     document = plain(found)
     session.out.document(document | {"problems": plain(problems)})
     known = [name for name, value in document.items() if name != "seconds" and value not in (None, "")]
@@ -139,7 +137,7 @@ def show_upload(session: Session, upload_id: UUID) -> None:
 def show_errors(session: Session, upload_id: UUID) -> None:
     """The problems found in an upload's file: line, column, value, reason. The first 100 are kept."""
     found = existing(session, upload_id)
-    problems = now(session.catalog.uploads.problems(upload_id))
+    problems = now(session.operations.uploads.problems(upload_id))
     session.out.document(problems)
     problem_table(session, problems, empty="no problems")
     if found.problem_count > len(problems):
@@ -155,7 +153,7 @@ def retry_uploads(session: Session, upload_ids: tuple[UUID, ...]) -> None:
     \b
     conch-pipe upload retry 01935b2f-…
     """
-    retried = [now(session.catalog.uploads.retry(upload_id)) for upload_id in upload_ids]
+    retried = [now(session.operations.uploads.rerun(upload_id)) for upload_id in upload_ids]
     session.out.document(retried)
     for one in retried:
         session.out.say(f"upload {one.id} is {one.state.value} again")
@@ -163,9 +161,7 @@ def retry_uploads(session: Session, upload_ids: tuple[UUID, ...]) -> None:
 
 def existing(session: Session, upload_id: UUID) -> Upload:
     """:raises PipeError: NOT_FOUND."""
-    found = now(session.catalog.uploads.get(upload_id))
-    if found is None:
-        raise PipeError(Code.NOT_FOUND, f"no upload {upload_id}")
+    found: Upload = now(session.operations.uploads.existing(upload_id))
     return found
 
 

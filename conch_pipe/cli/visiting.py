@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from conch_pipe.cli import service
 from conch_pipe.cli.installation import Login
-from conch_pipe.cli.organisations import PASSING
 from conch_pipe.cli.session import Session, now
 from conch_pipe.errors import Code, PipeError
+from conch_pipe.operations.credentials import PASSING
 
 if TYPE_CHECKING:
     from conch_pipe.cli.partner import Seen

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
+from uuid import UUID
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -25,7 +26,7 @@ from conch_pipe.intake import local_files
 from conch_pipe.intake.local_files import Taken, Unfit
 from conch_pipe.intake.record import certain
 from conch_pipe.interfaces import IEvents, InThread, IRecordingIntake, IRecordings
-from conch_pipe.model import Push, RecordedFile, Recording, Role, new_id, utc
+from conch_pipe.model import Push, RecordedFile, Recording, Role, Submitted, new_id, utc
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)  # names of organisations and environments
@@ -127,20 +128,37 @@ class RecordingIntake:
         self, organisation: str, environment: str, recording_id: str, name: str, files: Mapping[Role, Path]
     ) -> Deferred[Recording]:
         """See IRecordingIntake. Cancelling ends the hashing; once the record is on its way, it stands."""
-        ended = threading.Event()
-        submission = _Submission(self, organisation, environment, recording_id, name, dict(files), ended)
-        outer: Deferred[Recording] = Deferred(lambda _: ended.set())
+        told = self.record(organisation, environment, recording_id, name, files)
+        return told.addCallback(lambda submitted: submitted.recording)
 
-        def tell(result: Recording | Failure) -> None:
+    def record(
+        self,
+        organisation: str,
+        environment: str,
+        recording_id: str,
+        name: str,
+        files: Mapping[Role, Path],
+        uid: UUID | None = None,
+    ) -> Deferred[Submitted]:
+        """The same, and tells whether it was known before.
+
+        :param uid: our id of it, if it is new.
+        """
+        ended = threading.Event()
+        uid = uid or new_id(utc(self.clock))
+        submission = _Submission(self, organisation, environment, recording_id, name, dict(files), ended, uid)
+        outer: Deferred[Submitted] = Deferred(lambda _: ended.set())
+
+        def tell(result: Submitted | Failure) -> None:
             if not outer.called:
-                outer.callback(cast(Recording, result))
+                outer.callback(cast(Submitted, result))
             elif isinstance(result, Failure) and not result.check(PipeError):
                 _log.failure("recording {recording_id} went wrong", result, recording_id=recording_id)
 
         Deferred.fromCoroutine(self._told(submission)).addBoth(tell)
         return outer
 
-    async def _told(self, submission: _Submission) -> Recording:
+    async def _told(self, submission: _Submission) -> Submitted:
         """Run one submission; each that came to an end is told as one event."""
         began = self.clock.seconds()
         try:
@@ -164,7 +182,7 @@ class RecordingIntake:
             )
         else:
             self.events.note(events.RECORDING_REPEATED, **about)
-        return recording
+        return Submitted(recording, pushes, again=recording.uid != submission.uid)
 
 
 class _Submission:
@@ -179,6 +197,7 @@ class _Submission:
         name: str,
         files: dict[Role, Path],
         ended: threading.Event,
+        uid: UUID,
     ) -> None:
         self._recordings = intake.recordings
         self._roots = intake.roots
@@ -191,7 +210,7 @@ class _Submission:
         self._name = name
         self._files = files
         self._ended = ended
-        self.uid = new_id(utc(self._clock))
+        self.uid = uid
 
     def about(self) -> dict[str, Any]:
         """The fields that all its events have."""

@@ -12,7 +12,7 @@ from conch_pipe.interfaces.ingest import (
     IWarehouse,
     IWorkers,
 )
-from conch_pipe.interfaces.operations import IOperations
+from conch_pipe.interfaces.operations import IOperations, IPieces
 from conch_pipe.interfaces.people import IPeople, ISignIns, ITokens
 from conch_pipe.interfaces.push import IPusher, IRecordingIntake, IRecordings, IRemotes
 from conch_pipe.interfaces.threads import InThread
@@ -27,6 +27,7 @@ __all__ = [
     "IObjects",
     "IOperations",
     "IPeople",
+    "IPieces",
     "IPusher",
     "IRecordingIntake",
     "IRecordings",

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from zope.interface import Attribute, Interface
+
+# zope interfaces describe methods without self.
+# mypy: disable-error-code="empty-body,misc"
+# ruff: noqa: N805
 
 
 class IOperations(Interface):
@@ -21,3 +27,18 @@ class IOperations(Interface):
     recordings = Attribute("Groups of files to deliver.")
     pushes = Attribute("Recordings on their way to remotes, and the log of the attempts.")
     webhooks = Attribute("Who is told over HTTP of what happens; a secret is answered once.")
+
+
+class IPieces(Interface):
+    """The content of a file on its way out. One reader, who closes it in any case."""
+
+    size = Attribute("bytes of all of it")
+
+    def read() -> Awaitable[bytes]:
+        """The next of it, some 100 KB; empty: that was all.
+
+        :raises PipeError: FAILED.
+        """
+
+    def close() -> None:
+        """Nobody reads any more; not while a read is under way. Again is no error."""

@@ -3,7 +3,9 @@
 Times are timezone-aware UTC. Sizes are bytes.
 """
 
+from conch_pipe.model.deliveries import Delivery, Shown, Submitted
 from conch_pipe.model.jobs import Job, Outcome, ingest_job
+from conch_pipe.model.pages import Page, page
 from conch_pipe.model.people import Actor, Person, Position, Scope, Token, password_digest
 from conch_pipe.model.pushes import Attempt, FileResult, Push, PushResult, PushState, Report, Status
 from conch_pipe.model.recordings import Environment, RecordedFile, Recording, Role
@@ -32,6 +34,7 @@ __all__ = [
     "Attempt",
     "Client",
     "Credential",
+    "Delivery",
     "Environment",
     "FileResult",
     "Happening",
@@ -40,6 +43,7 @@ __all__ = [
     "NoticeResult",
     "Organisation",
     "Outcome",
+    "Page",
     "Peer",
     "Person",
     "Pin",
@@ -57,14 +61,17 @@ __all__ = [
     "Scope",
     "Secret",
     "Shape",
+    "Shown",
     "State",
     "Status",
+    "Submitted",
     "Token",
     "Upload",
     "Verdict",
     "Webhook",
     "ingest_job",
     "new_id",
+    "page",
     "password_digest",
     "utc",
 ]

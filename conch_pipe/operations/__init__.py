@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from conch_pipe.catalog import Catalog
     from conch_pipe.formats.schema import SchemaBook
+    from conch_pipe.interfaces import IObjects
     from conch_pipe.settings import Settings
 
 
@@ -30,6 +31,9 @@ class Means:
     :ivar reactor: what connects and tells the time; of a command that connects to nothing, a clock.
     :ivar in_thread: runs a function in a bounded thread pool; of a command, at once.
     :ivar schemas: the book of the folder, read when first asked for.
+    :ivar objects: the store of raw copies.
+    :ivar intake: what takes recordings.
+    :ivar arrivals: the folders for files that come with their recording.
     """
 
     settings: Settings
@@ -37,6 +41,9 @@ class Means:
     reactor: Any
     in_thread: Callable[..., Deferred[Any]]
     schemas: Callable[[], SchemaBook]
+    objects: Callable[[], IObjects]
+    intake: Callable[[], Any]
+    arrivals: Callable[[], Any]
 
 
 @implementer(IOperations)
@@ -57,18 +64,25 @@ class Operations:
 
 def operations(means: Means) -> Operations:
     """All of them, over these means."""
+    from conch_pipe.operations.credentials import Credentials
+    from conch_pipe.operations.organisations import Organisations
+    from conch_pipe.operations.pushes import Pushes
+    from conch_pipe.operations.recordings import Recordings
     from conch_pipe.operations.remotes import Remotes
+    from conch_pipe.operations.schemas import Schemas
+    from conch_pipe.operations.uploads import Uploads
     from conch_pipe.operations.webhooks import Webhooks
 
     catalog = means.catalog
+    schemas = Schemas(catalog, means.schemas, means.in_thread)
     return Operations(
-        organisations=catalog.organisations,
-        credentials=catalog.credentials,
-        uploads=catalog.uploads,
-        schemas=means.schemas,
+        organisations=Organisations(catalog, schemas),
+        credentials=Credentials(catalog),
+        uploads=Uploads(catalog, means.objects, means.in_thread),
+        schemas=schemas,
         environments=catalog.environments,
         remotes=Remotes(means),
-        recordings=catalog.recordings,
-        pushes=catalog.pushes,
+        recordings=Recordings(catalog, means.intake, means.arrivals),
+        pushes=Pushes(catalog),
         webhooks=Webhooks(means),
     )

@@ -21,6 +21,7 @@ from conch_pipe.health import Health
 from conch_pipe.intake.arrivals import Arrivals
 from conch_pipe.intake.intake import Intake
 from conch_pipe.intake.intake import Limits as IntakeLimits
+from conch_pipe.intake.recordings import RecordingIntake
 from conch_pipe.login.people import SignIns
 from conch_pipe.login.slowness import Slowness
 from conch_pipe.metrics.catalogue import COUNTED
@@ -210,9 +211,10 @@ class Door:
         schemas.refresh()
         self.spool = folder / "spool"
         self.spool.mkdir()
+        self.objects = FolderObjects(folder / "objects", execute)
         self.intake = Intake(
             self.spool,
-            FolderObjects(folder / "objects", execute),
+            self.objects,
             self.catalog.uploads,
             self.events,
             self.clock,
@@ -231,6 +233,12 @@ class Door:
         self.events.listeners.append(Counting(self.tally))
         self.checks: dict[str, Any] = {"catalog": lambda: "it answers", "disk": lambda: "there is room"}
         self.settings = Settings()
+        self.recordings = folder / "recordings"
+        self.recordings.mkdir()
+        self.recording_intake = RecordingIntake(
+            self.catalog.recordings, [self.recordings], execute, self.events, self.clock
+        )
+        self.arrivals = Arrivals(self.recordings, self.recording_intake, execute, self.clock)
         self.operations = operations(
             Means(
                 settings=self.settings,
@@ -238,6 +246,9 @@ class Door:
                 reactor=self.clock,
                 in_thread=execute,
                 schemas=lambda: schemas,
+                objects=lambda: self.objects,
+                intake=lambda: self.recording_intake,
+                arrivals=lambda: self.arrivals,
             )
         )
         self.parts = Parts(
