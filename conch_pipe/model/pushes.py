@@ -76,6 +76,7 @@ class Attempt:
     recording: str = ""  # the sender's id; filled when read
     organisation: str = ""  # filled when read
     id: int = field(default=0, compare=False)  # of the row, for pages; filled when read
+    recording_uid: UUID | None = field(default=None, compare=False)  # our id of it; filled when read
 
 
 @dataclass(frozen=True, slots=True)
