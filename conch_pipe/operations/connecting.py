@@ -20,13 +20,15 @@ def networks(allowed: Iterable[str]) -> tuple[IPv4Network, ...]:
 
 def surroundings(settings: Settings, reactor: Any, in_thread: InThread) -> Surroundings:
     """What sessions with remotes need."""
-    push = settings.push
     return Surroundings(
         reactor,
         in_thread,
-        allowed=networks(push.networks_allowed),
+        allowed=networks(settings.push.networks_allowed),
         limits=ClientLimits(
-            connect_s=push.connect_s, login_s=push.login_s, request_s=push.request_s, progress_s=push.progress_s
+            connect_s=settings.push.connect_s,
+            login_s=settings.push.login_s,
+            request_s=settings.push.request_s,
+            progress_s=settings.push.progress_s,
         ),
     )
 

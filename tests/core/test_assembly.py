@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from conch_pipe import assembly, gateway, tap
 from conch_pipe.assembly import doors, outgoing, stores
 from conch_pipe.errors import Mistakes
+from conch_pipe.operations import connecting
 from conch_pipe.settings import Settings
 from conch_pipe.ssh.server.hostkeys import generate
 from conch_pipe.ssh.transport.algorithms import SERVER
@@ -23,7 +24,8 @@ WHOLE = {"limits", "files", "http"}
 
 def test_no_setting_is_without_effect():
     """A setting that nothing reads is a promise nobody keeps."""
-    text = "".join(Path(module.__file__).read_text() for module in (assembly, doors, outgoing, stores, gateway, tap))
+    readers = (assembly, doors, outgoing, stores, connecting, gateway, tap)
+    text = "".join(Path(module.__file__).read_text() for module in readers)
     text = text.replace("uploads = settings.uploads", "").replace("uploads.", "settings.uploads.")
     unread = [
         f"{section}.{name}"
