@@ -177,5 +177,6 @@ class Login:
             banner=peer.banner,
             session=peer.session,
             client_id=credential.client_id if credential is not None else "",
+            door=peer.door,
             reason="unknown" if credential is None else "revoked" if credential.revoked_at is not None else "secret",
         )

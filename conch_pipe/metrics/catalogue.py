@@ -71,7 +71,10 @@ STAGE_SECONDS = _spread(
     "upload_stage", "What took how long: receive to accept at the door, wait to total up to the verdict.",
     _LONG, stage=STAGES,
 )  # fmt: skip
-LOGINS = _counter("logins", "Logins of clients.", door=_DOORS, outcome=("ok", *FAILED_LOGINS))
+LOGINS = _counter(
+    "logins", "Logins of clients, and of people at the dashboard.", door=(*_DOORS, "dashboard"),
+    outcome=("ok", *FAILED_LOGINS),
+)  # fmt: skip
 TURNED_AWAY = _counter("connections_refused", "Connections refused or ended before they could do harm.", door=_DOORS)
 RECORDINGS = _counter(
     "recordings", "Recordings handed over.", "organisation", outcome=("accepted", "repeated", "refused")

@@ -53,6 +53,8 @@ class Counting:
                 (events.UPLOAD_REFUSED, self._upload_refused),
                 (events.LOGIN_SUCCEEDED, self._logged_in),
                 (events.LOGIN_FAILED, self._not_logged_in),
+                (events.PERSON_SIGNED_IN, lambda told: self._logins.add(("dashboard", "ok"))),
+                (events.PERSON_SIGN_IN_FAILED, self._not_signed_in),
                 (events.SESSION_REFUSED, self._session_refused),
                 (events.RECORDING_ACCEPTED, lambda told: self._recordings.add((told["organisation"], "accepted"))),
                 (events.RECORDING_REPEATED, lambda told: self._recordings.add((told["organisation"], "repeated"))),
@@ -106,6 +108,9 @@ class Counting:
 
     def _not_logged_in(self, told: Fields) -> None:
         self._logins.add((told.get("door", "sftp"), told.get("reason", OTHER)))
+
+    def _not_signed_in(self, told: Fields) -> None:
+        self._logins.add(("dashboard", "unknown" if told["reason"] == "unknown" else "secret"))
 
     def _session_refused(self, told: Fields) -> None:
         self._turned_away.add((told.get("door", "sftp"),))

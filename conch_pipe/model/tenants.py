@@ -14,6 +14,7 @@ class Peer:
     port: int
     banner: str = ""  # the client's SSH version string or HTTP user agent, escaped, at most 255 characters
     session: str = ""  # our id of the connection: 16 hexadecimal digits
+    door: str = "sftp"  # or http
 
 
 @dataclass(frozen=True, slots=True)

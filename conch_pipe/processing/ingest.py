@@ -244,10 +244,17 @@ class Ingest:
                 rows=columns["rows"],
                 rejected=columns["rejected"],
                 seconds=columns["seconds"]["total"],
+                timings=columns["seconds"],
                 **job.payload,
             )
         elif columns.get("state") is State.FAILED:
-            self.events.note(events.UPLOAD_FAILED, upload_id=job.subject, problem=columns["problem"], **job.payload)
+            self.events.note(
+                events.UPLOAD_FAILED,
+                upload_id=job.subject,
+                problem=columns["problem"],
+                timings=columns.get("seconds", {}),
+                **job.payload,
+            )
 
 
 def in_words(problem: Problem) -> str:

@@ -124,7 +124,7 @@ class Site(ServerFactory):
         channel = request.channel
         agent = request.requestHeaders.getRawHeaders(b"User-Agent", [b""])[0]
         banner = agent.decode("ascii", "backslashreplace").encode("unicode_escape").decode()[:BANNER]
-        return Peer(self._behind(channel.address, request), channel.port, banner, channel.session)
+        return Peer(self._behind(channel.address, request), channel.port, banner, channel.session, "http")
 
     def _behind(self, address: str, request: Request) -> str:
         """Whom a proxy of ours forwards for: the last address that is not a proxy of ours itself."""
