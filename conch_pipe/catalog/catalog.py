@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from conch_pipe.catalog import access, credentials, ingest, jobs, keys, organisations, outgoing, uploads, watch
+from conch_pipe.catalog import access, credentials, figures, ingest, jobs, keys, organisations, outgoing, uploads, watch
 from conch_pipe.catalog.aggregate import Aggregate
 from conch_pipe.catalog.claims import Wanted
 from conch_pipe.catalog.database import IsDatabase
@@ -46,6 +46,7 @@ class Catalog:
         self.tokens = access.Tokens(database, clock)
         self.people = access.People(database, clock)
         self.watch = watch.Watch(database, clock)
+        self.figures = figures.Figures(database, clock)
 
 
 class Organisations(Aggregate):

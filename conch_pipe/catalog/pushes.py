@@ -55,6 +55,15 @@ def get(connection: Connection, push_id: UUID) -> Push | None:
     return found[0] if found else None
 
 
+def several(connection: Connection, push_ids: Sequence[UUID]) -> dict[UUID, Push]:
+    """Id → push; one that is not there is missing."""
+    found: dict[UUID, Push] = {}
+    for some in _portions(push_ids):
+        for push in _whole(connection, connection.execute(_SELECT.where(pushes.c.id.in_(some))).all()):
+            found[push.id] = push
+    return found
+
+
 def of_recording(connection: Connection, uid: UUID) -> tuple[Push, ...]:
     """All pushes of a recording, by remote."""
     return of_recordings(connection, [uid]).get(uid, ())
@@ -272,4 +281,5 @@ def _attempt(row: Row) -> Attempt:
         row.recording_id,
         row.organisation,
         row.id,
+        row.recording,
     )
