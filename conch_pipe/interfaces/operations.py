@@ -27,6 +27,7 @@ class IOperations(Interface):
     recordings = Attribute("Groups of files to deliver.")
     pushes = Attribute("Recordings on their way to remotes, and the log of the attempts.")
     webhooks = Attribute("Who is told over HTTP of what happens; a secret is answered once.")
+    figures = Attribute("How much came, how long it took, what failed alike and what is late.")
 
 
 class IPieces(Interface):

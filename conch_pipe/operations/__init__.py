@@ -60,6 +60,7 @@ class Operations:
     recordings: Any
     pushes: Any
     webhooks: Any
+    figures: Any
 
 
 def operations(means: Means) -> Operations:
@@ -81,6 +82,7 @@ def operations(means: Means) -> Operations:
         uploads=Uploads(catalog, means.objects, means.in_thread),
         schemas=schemas,
         environments=catalog.environments,
+        figures=catalog.figures,
         remotes=Remotes(means),
         recordings=Recordings(catalog, means.intake, means.arrivals),
         pushes=Pushes(catalog),
