@@ -172,11 +172,8 @@ if DOSE > 1:
 def peer(tmp_path_factory) -> Iterator[WatchedServer]:
     """One server for all."""
     server = WatchedServer(tmp_path_factory.mktemp("peer"))
-    try:
-        server.start()
+    with server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")

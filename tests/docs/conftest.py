@@ -12,18 +12,14 @@ import pytest
 
 from tests.docs.documents import PARTNERS, code, without_blocks
 from tests.live.clients.base import Target
-from tests.live.service import Service
+from tests.live.service import Service, running
 
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory) -> Iterator[Service]:
     """With init's settings, on a free port; at the end it must stop well and have told no secret."""
-    running = Service(tmp_path_factory.mktemp("documents")).init()
-    try:
-        yield running.start()
-        running.stop()
-    finally:
-        running.kill()
+    with running(tmp_path_factory.mktemp("documents")) as service:
+        yield service
 
 
 @pytest.fixture

@@ -104,11 +104,8 @@ def test_recordings_can_be_put_to_a_server_that_is_secured_so(tmp_path, snippet)
         pytest.skip(Sshd.missing())
     server = Sshd(tmp_path / "server")
     server.more = snippet.text.replace("User pipe", f"User {server.user}")
-    try:
-        server.start()
+    with server:
         told = steps_of(server)
-    finally:
-        server.stop()
 
     assert [step.level for step in told[:-1]] == ["ok"] * 5
     (left,) = server.files.iterdir() if "-P" in snippet.text or "-p" in snippet.text else [None]
@@ -124,11 +121,8 @@ def test_an_address_that_is_not_ours_cannot_log_in_as_the_user(tmp_path, ours, l
     server = Sshd(tmp_path / "server")
     snippet = block(CUSTOMERS, "Only from our addresses", "sshd_config")
     server.more = snippet.replace("pipe", server.user).replace("203.0.113.10", ours)
-    try:
-        server.start()
+    with server:
         told = steps_of(server)
-    finally:
-        server.stop()
 
     assert {step.name: step.level for step in told}["login"] == level
 

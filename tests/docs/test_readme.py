@@ -13,7 +13,7 @@ import pytest
 from tests.docs.documents import ROOT, block
 from tests.live import pushing
 from tests.live.push_servers import WatchedServer
-from tests.live.service import BIN, Service
+from tests.live.service import BIN, Service, running
 
 pytestmark = pytest.mark.live
 
@@ -39,11 +39,8 @@ class Customer(WatchedServer):
 def customer(tmp_path) -> Iterator[Customer]:
     made = Customer(tmp_path / "customer")
     (made.files / "in").mkdir()
-    try:
-        made.start()
+    with made:
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture
@@ -51,12 +48,8 @@ def service(tmp_path) -> Iterator[Service]:
     """With a state folder where the reader's is."""
     folder = tmp_path / "checkout"
     folder.mkdir()
-    running = Service(folder, {"push.networks_allowed": "127.0.0.0/8"}).init()
-    try:
-        yield running.start()
-        running.stop()
-    finally:
-        running.kill()
+    with running(folder, {"push.networks_allowed": "127.0.0.0/8"}) as service:
+        yield service
 
 
 def steps(text: str) -> list[tuple[str, list[str]]]:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.live import material
 from tests.live.clients import CLIENTS, Client, Target
-from tests.live.service import Service
+from tests.live.service import Service, running
 
 _missing: dict[str, str] = {}
 
@@ -40,24 +40,16 @@ def client(request) -> Client:
 @pytest.fixture(scope="session")
 def service(tmp_path_factory):
     """The service of the run, with init's settings; at the end it must stop well and have told no secret."""
-    running = Service(tmp_path_factory.mktemp("service")).init()
-    try:
-        yield running.start()
-        running.stop()
-    finally:
-        running.kill()
+    with running(tmp_path_factory.mktemp("service")) as service:
+        yield service
 
 
 @pytest.fixture(scope="session")
 def small_service(tmp_path_factory):
     """A service that takes 64 KiB at most, and does not slow down those who log in wrongly again and again."""
     settings = {"uploads.max_bytes": 65_536, "limits.failures_per_minute": 1000}
-    running = Service(tmp_path_factory.mktemp("small"), settings).init()
-    try:
-        yield running.start()
-        running.stop()
-    finally:
-        running.kill()
+    with running(tmp_path_factory.mktemp("small"), settings) as service:
+        yield service
 
 
 @pytest.fixture

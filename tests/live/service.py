@@ -14,7 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -240,3 +240,17 @@ class Service:
         ours = {f"PIPE_SFTP_{name.upper().replace('.', '__')}": str(value) for name, value in self.settings.items()}
         # The scan for secrets looks at everything that can be logged.
         return {**kept, "PIPE_SFTP_LOG__LEVEL": "debug", **ours, "PYTHONUNBUFFERED": "1"}
+
+
+@contextlib.contextmanager
+def running(folder: Path, settings: Mapping[str, Any] | None = None) -> Iterator[Service]:
+    """A service for some tests; after them it must stop well and have told no secret.
+
+    :param folder: see :class:`Service`; ``settings`` as well.
+    """
+    service = Service(folder, settings).init()
+    try:
+        yield service.start()
+        service.stop()
+    finally:
+        service.kill()

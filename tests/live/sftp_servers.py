@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Self
 
 _READY_S = 30
 USER, PASSWORD = "partner", "live-only"
@@ -73,6 +74,17 @@ class PeerServer:
                 assert self.process.poll() is None, (self.folder / "log").read_text()
                 assert time.monotonic() < deadline, f"{self.name} does not listen"
                 time.sleep(0.05)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def command(self) -> list[str]:
         """Its command line."""

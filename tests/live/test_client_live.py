@@ -38,10 +38,8 @@ def server(request, tmp_path_factory) -> Iterator[PeerServer]:
     if (why := request.param.missing()) is not None:
         pytest.skip(why)
     running = request.param(tmp_path_factory.mktemp(request.param.name))
-    try:
-        yield running.start()
-    finally:
-        running.stop()
+    with running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +50,8 @@ def sshd(tmp_path_factory) -> Iterator[Sshd]:
     for kind in ("rsa", "ecdsa"):
         key = make_key(running.folder / f"host_{kind}", kind)
         running.more += f"HostKey {key}\n"
-    try:
-        yield running.start()
-    finally:
-        running.stop()
+    with running:
+        yield running
 
 
 @pytest.fixture(scope="module")

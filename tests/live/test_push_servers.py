@@ -50,10 +50,8 @@ def running(kind: type[PeerServer], folder: Path) -> Iterator[PeerServer]:
     server = kind(folder)
     (server.files / "in").mkdir()
     (server.files / "a-file").write_bytes(b"x")
-    try:
-        yield server.start()
-    finally:
-        server.stop()
+    with server:
+        yield server
 
 
 @pytest.fixture(scope="module", params=GOOD, ids=lambda kind: kind.name.replace(" ", "-"))

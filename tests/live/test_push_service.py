@@ -17,7 +17,7 @@ import pytest
 from tests.live import pushing
 from tests.live.forwarder import forwarder
 from tests.live.push_servers import WatchedServer
-from tests.live.service import BIN, Service, wait_for
+from tests.live.service import BIN, Service, running, wait_for
 from tests.live.sftp_servers import Sshd, make_key
 
 pytestmark = pytest.mark.live
@@ -32,23 +32,16 @@ EXCHANGE = range(30, 50)  # messages of a key exchange
 @pytest.fixture(scope="module")
 def service(tmp_path_factory) -> Iterator[Service]:
     """May connect to this machine; at the end it must stop well and have told no secret."""
-    running = Service(tmp_path_factory.mktemp("pushing"), pushing.ALLOWED).init()
-    try:
-        yield running.start()
-        running.stop()
-    finally:
-        running.kill()
+    with running(tmp_path_factory.mktemp("pushing"), pushing.ALLOWED) as service:
+        yield service
 
 
 @pytest.fixture
 def server(tmp_path) -> Iterator[WatchedServer]:
     """A customer's server with a password."""
     made = WatchedServer(tmp_path / "watched")
-    try:
-        made.start()
+    with made:
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture
@@ -57,11 +50,8 @@ def by_key(tmp_path) -> Iterator[Sshd]:
     if (why := Sshd.missing()) is not None:
         pytest.skip(why)
     made = Sshd(tmp_path / "sshd")
-    try:
-        made.start()
+    with made:
         yield made
-    finally:
-        made.stop()
 
 
 def environment(service: Service, name: str, *words: str) -> None:

@@ -31,7 +31,7 @@ from tests.live.clients.told import (
     ToldSftp,
 )
 from tests.live.conftest import had
-from tests.live.service import Service
+from tests.live.service import Service, running
 
 pytestmark = pytest.mark.live
 
@@ -61,12 +61,8 @@ def rekeying(tmp_path_factory) -> Iterator[Service]:
         "limits.kexinit_wait_s": 0,
         "service.drain_s": 1,  # the queue may wait
     }
-    running = Service(tmp_path_factory.mktemp("rekeying"), settings).init()
-    try:
-        yield running.start()
-        running.stop()
-    finally:
-        running.kill()
+    with running(tmp_path_factory.mktemp("rekeying"), settings) as service:
+        yield service
 
 
 def table(path: Path, size: int) -> Path:
