@@ -12,6 +12,7 @@ from conch_pipe.cli.environments import environment
 from conch_pipe.cli.host_keys import host_key
 from conch_pipe.cli.init import init
 from conch_pipe.cli.organisations import credential, org
+from conch_pipe.cli.people import person, token
 from conch_pipe.cli.recordings import recording
 from conch_pipe.cli.remotes import remote
 from conch_pipe.cli.schemas import schema
@@ -41,7 +42,7 @@ def program() -> None:
 
 for command in (
     *(init, status, check, settings, host_key, org, credential, schema, upload, warehouse),
-    *(remote, environment, recording, webhook, api, secrets, demo),
+    *(remote, environment, recording, webhook, person, token, api, secrets, demo),
 ):
     program.add_command(command)
 
