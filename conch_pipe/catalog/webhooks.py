@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, insert, or_, select, update
 
 from conch_pipe.catalog import environments, jobs, organisations
 from conch_pipe.catalog.engine import wiping
@@ -44,6 +44,7 @@ class NoticeFilter:
     failed: bool = False  # only those that were not taken
     message: str | None = None
     limit: int = 100  # the newest so many
+    before: tuple[datetime, int] | None = None  # begun before this one, which is on the page before; its id
 
 
 def new_secret() -> str:
@@ -235,6 +236,10 @@ def notices(connection: Connection, wanted: NoticeFilter) -> tuple[Notice, ...]:
         query = query.where(webhook_attempts.c.message == wanted.message)
     if wanted.failed:
         query = query.where(webhook_attempts.c.reason != "")
+    if wanted.before is not None:
+        at, attempt_id = wanted.before
+        began_at = webhook_attempts.c.began_at
+        query = query.where(began_at <= at, or_(began_at < at, webhook_attempts.c.id < attempt_id))
     return tuple(_notice(row) for row in connection.execute(query.limit(wanted.limit)))
 
 
@@ -320,4 +325,14 @@ def _webhook(row: Row) -> Webhook:
 
 def _notice(row: Row) -> Notice:
     answer = Answer(row.status, row.reason, row.detail, row.body, row.seconds)
-    return Notice(row.webhook, row.message, row.event, row.number, row.began_at, answer, row.next_at, bool(row.shared))
+    return Notice(
+        row.webhook,
+        row.message,
+        row.event,
+        row.number,
+        row.began_at,
+        answer,
+        row.next_at,
+        bool(row.shared),
+        row.id,
+    )

@@ -143,11 +143,10 @@ def log_webhooks(
     \b
     conch-pipe webhook log --organisation acme --failed
     """
-    from conch_pipe.catalog.webhooks import NoticeFilter
-
     if id is not None:
         now(session.operations.webhooks.existing(id))
-    found = now(session.operations.webhooks.log(NoticeFilter(id, organisation, failed, message, limit)))
+    log = session.operations.webhooks.log(organisation, limit=limit, webhook=id, message=message, failed=failed)
+    found = now(log).items
     session.out.document([_logged(one) for one in found])
     _table(session, found)
 

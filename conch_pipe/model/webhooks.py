@@ -72,6 +72,7 @@ class Notice:
     answer: Answer
     next_at: datetime | None = None  # of the next attempt; None: there is none
     shared: bool = False  # no request of its own: another message had just met the same failure
+    id: int = field(default=0, compare=False)  # of the row, for pages; filled when read
 
 
 @dataclass(frozen=True, slots=True)

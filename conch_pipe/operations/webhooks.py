@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from conch_pipe.errors import Code, Mistakes, PipeError
-from conch_pipe.model import TEST, Notice, Shape, Webhook, utc
+from conch_pipe.model import TEST, Notice, Page, Shape, Webhook, page, utc
 from conch_pipe.ssh.fields import printable
 
 if TYPE_CHECKING:
-    from conch_pipe.catalog.webhooks import NoticeFilter
     from conch_pipe.operations import Means
 
 HOUR_S = 3_600.0
@@ -57,15 +57,29 @@ class Webhooks:
 
     async def show(self, webhook_id: str, last: int = 10) -> Shown:
         """One of them, with its last attempts. :raises PipeError: NOT_FOUND."""
+        found = await self.existing(webhook_id)
+        log = await self.log(webhook=webhook_id, limit=last)
+        return Shown(found, await self._catalog.waiting(webhook_id), log.items)
+
+    async def log(
+        self,
+        organisation: str | None = None,
+        *,
+        limit: int = 50,
+        before: tuple[datetime, int] | None = None,
+        webhook: str | None = None,
+        message: str | None = None,
+        failed: bool = False,
+    ) -> Page[Notice]:
+        """Attempts, newest first; of all organisations, or of one. All that is given must hold.
+
+        :param before: ``more`` of the page before.
+        :param failed: only those that were not taken.
+        """
         from conch_pipe.catalog.webhooks import NoticeFilter
 
-        found = await self.existing(webhook_id)
-        log = await self._catalog.log(NoticeFilter(webhook=webhook_id, limit=last))
-        return Shown(found, await self._catalog.waiting(webhook_id), log)
-
-    def log(self, wanted: NoticeFilter) -> Awaitable[tuple[Notice, ...]]:
-        """The newest attempts that pass a filter, newest first."""
-        return self._catalog.log(wanted)
+        found = await self._catalog.log(NoticeFilter(webhook, organisation, failed, message, limit + 1, before))
+        return page(found, limit, lambda one: (one.began_at, one.id))
 
     # Changing.
 
