@@ -14,7 +14,7 @@ from conch_pipe.web.documents import Refusal
 from conch_pipe.web.problems import STATUSES
 from conch_pipe.web.routes import Route
 
-TITLE = "pipe-sftp Upload API"
+TITLE = "pipe-sftp API"
 VERSION = "1"
 ABOUT = (
     "Send CSV and JSON files and ask what became of them; also of files put over SFTP, with the same credentials. "
@@ -45,7 +45,19 @@ def describe(routes: Sequence[Route]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.items())),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "A client's, from /api/external/auth/token.",
+                },
+                "operator": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An operator's, from conch-pipe token create.",
+                },
+            },
         },
         "security": [{"token": []}],
     }
@@ -63,6 +75,10 @@ def _operation(route: Route, names: Any) -> dict[str, Any]:
     if route.public:
         operation["security"] = []
     if route.bodies:
+    if route.scope is not None:
+        operation["security"] = [{"operator": []}]
+        needs = f"The token needs the scope {route.scope.value}."
+        operation["description"] = f"{route.detail} {needs}".lstrip()
         content = {
             kind: {"schema": {"type": "string", "format": "binary"} if model is None else names[model, "validation"]}
             for kind, model in route.bodies.items()
@@ -70,7 +86,8 @@ def _operation(route: Route, names: Any) -> dict[str, Any]:
         operation["requestBody"] = {"required": True, "content": content}
     for status, model in route.answers.items():
         operation["responses"][str(status)] = _response(status, names[model, "serialization"])
-    for status in sorted({*route.refusals, 400, 408, 413, 415, 417, 431, 500, 503}):
+    asked = () if route.scope is None else (401, 403)
+    for status in sorted({*route.refusals, *asked, 400, 408, 413, 415, 417, 431, 500, 503}):
         operation["responses"][str(status)] = _response(status, names[Refusal, "serialization"])
     return operation
 

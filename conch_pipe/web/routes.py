@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import Map, RequestRedirect, Rule
 
+from conch_pipe.model import Scope
 from conch_pipe.web.problems import Gone, Refused
 from conch_pipe.web.request import Request
 from conch_pipe.web.responses import Response
@@ -30,6 +31,8 @@ class Route:
     :param answers: status → model of what is answered.
     :param refusals: statuses that are answered with a Refusal.
     :param public: no token is needed.
+    :param scope: an operator's token is needed, with this scope; None: a client's.
+    :param body_bytes: of a request at most; None: as Limits has it.
     :param draining: answered while the service shuts down, too.
     :param refuse: makes the answer to what the view raises; None: a Refusal in JSON, see ``problems.refusal``.
     """
@@ -45,6 +48,7 @@ class Route:
     answers: dict[int, type[BaseModel]] = field(default_factory=dict)
     refusals: tuple[int, ...] = ()
     public: bool = False
+    scope: Scope | None = None
     hidden: bool = False  # not in the description of the API
     draining: bool = False
     refuse: Refuse | None = None
