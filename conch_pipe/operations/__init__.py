@@ -85,6 +85,6 @@ def operations(means: Means) -> Operations:
         figures=catalog.figures,
         remotes=Remotes(means),
         recordings=Recordings(catalog, means.intake, means.arrivals),
-        pushes=Pushes(catalog),
+        pushes=Pushes(catalog, means),
         webhooks=Webhooks(means),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from conch_pipe.model import Page, page
@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 
     from conch_pipe.catalog import Catalog
     from conch_pipe.model import Attempt, PushState, Status
+    from conch_pipe.operations import Means
 
 
 class Pushes:
     """The catalog's, by pages."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, means: Means) -> None:
         self._catalog = catalog
+        self._means = means
 
     async def log(
         self,
@@ -48,3 +50,10 @@ class Pushes:
     def counts(self, organisation: str | None = None) -> Deferred[dict[PushState, int]]:
         """How many pushes there are in each state; every state is there."""
         return self._catalog.pushes.counts(organisation)
+
+    async def moving(self) -> dict[str, Any]:
+        """How far those are that move now, by the id of the push: see ``progress.read``."""
+        from conch_pipe import progress
+
+        found: dict[str, Any] = await self._means.in_thread(progress.read, self._means.settings.service.state)
+        return found
