@@ -107,6 +107,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
         copies_days=settings.kept.copies_days,
         records_days=settings.kept.records_days,
         webhooks=catalog.webhooks,
+        people=catalog.people,
     )
     files = ThreadPool(0, FILE_THREADS, "files")
     with_files = partial(deferToThreadPool, reactor, files)

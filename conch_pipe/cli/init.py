@@ -99,8 +99,11 @@ def init(
         session.out.say(f"    {me} demo")
         if settings.http.on:
             session.out.say(f"    {_http(settings, me)}")
+            session.out.say(f"    {me} person add NAME      (lets somebody sign in to the dashboard)")
     else:
         session.out.say(f"next: {me} org create NAME, then credential create NAME")
+        if settings.http.on:
+            session.out.say(f"to let somebody sign in to the dashboard: {me} person add NAME")
         session.out.say(f"start it: twistd -n pipe-sftp --config {shlex.quote(str(file))}")
 
 

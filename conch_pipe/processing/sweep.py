@@ -17,7 +17,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from conch_pipe.errors import PipeError
-from conch_pipe.interfaces import IObjects, IUploads, IWebhooks
+from conch_pipe.interfaces import IObjects, IPeople, IUploads, IWebhooks
 from conch_pipe.model import utc
 
 BATCH = 100
@@ -32,6 +32,7 @@ class Sweep(Service):
     :param records_days: a record is deleted so many days after its upload ended; 0: kept. At least ``copies_days``
         when both are set, else a copy would lose its record first.
     :param webhooks: whose log is kept as long as records; None: there is none.
+    :param people: whose sessions are deleted when they are over; None: nobody signs in.
     """
 
     _log = Logger()
@@ -46,6 +47,7 @@ class Sweep(Service):
         copies_days: float = 90,
         records_days: float = 400,
         webhooks: IWebhooks | None = None,
+        people: IPeople | None = None,
     ) -> None:
         self.uploads = uploads
         self.objects = objects
@@ -54,6 +56,7 @@ class Sweep(Service):
         self.copies_days = copies_days
         self.records_days = records_days
         self.webhooks = webhooks
+        self.people = people
         self._running: Deferred[None] = succeed(None)
         self._rounds = LoopingCall(self._round)
         self._rounds.clock = clock
@@ -84,6 +87,8 @@ class Sweep(Service):
             await self._drop_copies()
             await self._drop_records()
             await self._drop_notices()
+            if self.people is not None:
+                await self.people.sweep()
         except PipeError as error:
             self._log.warn("upkeep goes on in an hour: {error}", error=error)
 

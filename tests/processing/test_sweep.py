@@ -125,3 +125,23 @@ def test_the_log_of_webhooks_is_kept_as_long_as_records(catalog, raw, tmp_path):
 
     assert log.left == 0 and set(log.asked) == {utc(catalog.clock) - timedelta(days=400)}
     service.stopService()
+
+
+def test_sessions_that_are_over_are_swept_every_hour(catalog, raw, tmp_path):
+    class Sessions:
+        """Counts the rounds."""
+
+        rounds = 0
+
+        def sweep(self):
+            self.rounds += 1
+            return succeed(3)
+
+    sessions = Sessions()
+    service = sweep(catalog, raw, tmp_path, people=sessions)
+
+    service.startService()
+    catalog.clock.advance(3600)
+
+    assert sessions.rounds == 2
+    service.stopService()
