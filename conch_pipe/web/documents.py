@@ -8,13 +8,23 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Problem, State, Upload
 
 Key = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{1,255}$")]
+
+
+def _no_number(text: Any) -> Any:
+    """Pydantic would take seconds since 1970 as well, which the description does not say."""
+    if isinstance(text, str) and text.replace(".", "", 1).lstrip("+-").isdecimal():
+        raise ValueError("should be a time with a zone, as RFC 3339 has it")
+    return text
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
 
 
 class Taken(BaseModel):
@@ -79,8 +89,8 @@ class ListQuery(Taken):
     file_name: str | None = Field(None, max_length=255, description="Part of the file's name.")
     client_id: str | None = Field(None, description="One of your organisation's credentials.")
     source: Literal["sftp", "http", "cli"] | None = None
-    since: AwareDatetime | None = Field(None, alias="from", description="Received then or later, RFC 3339.")
-    until: AwareDatetime | None = Field(None, alias="to", description="Received before then.")
+    since: Moment | None = Field(None, alias="from", description="Received then or later, RFC 3339.")
+    until: Moment | None = Field(None, alias="to", description="Received before then.")
     limit: int = Field(50, ge=1, le=200)
     cursor: str | None = Field(None, max_length=100, description="nextCursor of the page before.")
 
