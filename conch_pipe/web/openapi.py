@@ -18,6 +18,7 @@ TITLE = "pipe-sftp API"
 VERSION = "1"
 ABOUT = (
     "Send CSV and JSON files and ask what became of them; also of files put over SFTP, with the same credentials. "
+    "Operators' programs do what conch-pipe does. "
     'Errors are always {"error": {"code", "message"}}; programs go by the code.'
 )
 _REF = "#/components/schemas/{model}"
@@ -74,11 +75,11 @@ def _operation(route: Route, names: Any) -> dict[str, Any]:
         operation["description"] = route.detail
     if route.public:
         operation["security"] = []
-    if route.bodies:
     if route.scope is not None:
         operation["security"] = [{"operator": []}]
         needs = f"The token needs the scope {route.scope.value}."
         operation["description"] = f"{route.detail} {needs}".lstrip()
+    if route.bodies:
         content = {
             kind: {"schema": {"type": "string", "format": "binary"} if model is None else names[model, "validation"]}
             for kind, model in route.bodies.items()
