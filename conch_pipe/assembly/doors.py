@@ -159,8 +159,12 @@ def web(
     login: Login,
     operations: Operations,
     watching: Watching,
+    sftp: Any,
 ) -> WebService | None:
-    """The HTTP door, of this process alone; None when there is to be none."""
+    """The HTTP door, of this process alone; None when there is to be none.
+
+    :param sftp: the other door, wherever it runs; has a ``port``.
+    """
     http = settings.http
     if not http.on:
         return None
@@ -182,6 +186,7 @@ def web(
             health=watching.health,
             metrics=watching.metrics,
             metrics_from=http.metrics_from,
+            sftp_port=lambda: sftp.port,
         ),
         key_file=http.token_key_file,
         token_s=http.token_s,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from twisted.internet.interfaces import IReactorTime
@@ -27,6 +28,7 @@ class Parts:
 
     :ivar max_bytes: of a file.
     :ivar metrics_from: addresses and networks that read metrics without a token.
+    :ivar sftp_port: tells where the other door listens, once it does.
     """
 
     intake: IIntake
@@ -44,3 +46,4 @@ class Parts:
     health: IHealth
     metrics: IMetrics
     metrics_from: tuple[str, ...]
+    sftp_port: Callable[[], int]

@@ -264,6 +264,7 @@ class Door:
             clock=self.clock,
             limits=limits,
             max_bytes=MAX_BYTES,
+            sftp_port=lambda: 2222,
             health=Health(self.checks, self.clock),
             metrics=Exposition(self.tally, self.clock),
             metrics_from=("127.0.0.0/8",),
