@@ -30,7 +30,7 @@ class Body:
         self.complete = length == 0
         self.received = 0
         self.held = False
-        self._limit = limit
+        self.limit = limit
         self._wanted = wanted
         self._asked = False
         self._hold = hold
@@ -46,7 +46,7 @@ class Body:
         self.received += len(data)
         if self._dropped or self._error is not None:
             return
-        if self.received > self._limit:
+        if self.received > self.limit:
             self.fail(PipeError(Code.TOO_LARGE, "the request is too large"))
             return
         self._buffer += data

@@ -83,6 +83,11 @@ class Channel(http.HTTPChannel):
         self._abortingCall = None
         self.transport.abortConnection()
 
+    @property
+    def waiting(self) -> bool:
+        """The client has not taken what it was sent."""
+        return bool(self._waitingForTransport)
+
     def leave(self) -> None:
         """Close unless a request is here."""
         if not self.requests:
@@ -128,7 +133,7 @@ class Channel(http.HTTPChannel):
         if not self._handlingRequest:
             self._brought += len(data)
             self._came += len(data)
-            if self._came > 2 * self.site.limits.body_bytes:  # chunks of next to nothing
+            if self._came > 2 * self.requests[-1].body.limit:  # chunks of next to nothing
                 self._respondToBadRequestAndDisconnect()
                 return
         super().rawDataReceived(data)

@@ -8,8 +8,10 @@ from urllib.parse import parse_qsl, unquote
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.web import http
 
+from conch_pipe.errors import PipeError
 from conch_pipe.model import Actor, Peer
 from conch_pipe.web.body import Body
+from conch_pipe.web.outflow import Outflow
 from conch_pipe.web.problems import Gone, Refused, refusal
 from conch_pipe.web.responses import Response
 
@@ -48,6 +50,7 @@ class Request(http.Request):
         self.site = channel.site
         self._received_all = False
         self._began_at = 0.0
+        self._outflow: Outflow | None = None
 
     # What the channel says.
 
@@ -83,6 +86,8 @@ class Request(http.Request):
             if not self.finished:
                 self.site.told(self, 0, self._seconds())
         super().connectionLost(reason)
+        if self._outflow is not None:
+            self._outflow.stopProducing()
 
     # What views ask.
 
@@ -111,6 +116,12 @@ class Request(http.Request):
         found = {value.strip() for key, _, value in pairs if key.strip() == name.encode()}
         return found.pop().decode("ascii", "replace") if len(found) == 1 else ""
 
+    def allow(self, size: int) -> None:
+        """So many bytes its body may have. :raises Refused: too_large, it says that it has more."""
+        self.body.limit = size
+        if self.body.length is not None and self.body.length > size:
+            raise Refused("too_large", f"a request has at most {size} bytes here")
+
     @property
     def secure(self) -> bool:
         """Whether who asks speaks TLS, be it with a proxy of ours."""
@@ -132,12 +143,16 @@ class Request(http.Request):
         except Exception as error:  # noqa: BLE001 - the door's edge
             response = refusal(error)
         if self._disconnected:
+            if response is not None and response.pieces is not None:
+                response.pieces.close()
             return
         if response is None:
             self.site.told(self, 0, self._seconds())
             self.channel.transport.abortConnection()
             return
         self._respond(response)
+        if response.pieces is not None:
+            await self._send(response)
 
     def _read_target(self) -> None:
         target = self.uri
@@ -159,8 +174,6 @@ class Request(http.Request):
             raise Refused("bad_request", f"the query must be at most {QUERY_FIELDS} fields of UTF-8") from None
         if self.header("Content-Encoding").lower() not in ("", "identity"):
             raise Refused("unsupported_media_type", "bodies are taken as they are, without a Content-Encoding")
-        if self.body.length is not None and self.body.length > self.site.limits.body_bytes:
-            raise Refused("too_large", f"a request has at most {self.site.limits.body_bytes} bytes")
 
     def _respond(self, response: Response) -> None:
         self.body.drop()
@@ -171,7 +184,10 @@ class Request(http.Request):
             headers.setRawHeaders("Strict-Transport-Security", ["max-age=31536000"])
         headers.setRawHeaders("Date", [http.datetimeToString(self.site.clock.seconds())])
         headers.setRawHeaders("X-Request-Id", [f"{channel.session}-{channel.served}"])
-        if response.body or response.status not in http.NO_BODY_CODES:
+        if response.pieces is not None:
+            headers.setRawHeaders("Content-Type", [response.media_type])
+            headers.setRawHeaders("Content-Length", [str(response.pieces.size)])
+        elif response.body or response.status not in http.NO_BODY_CODES:
             headers.setRawHeaders("Content-Type", [response.media_type])
             headers.setRawHeaders("Content-Length", [str(len(response.body))])
         for name, value in response.headers.items():
@@ -181,8 +197,34 @@ class Request(http.Request):
             channel.persistent = False
             headers.setRawHeaders("Connection", ["close"])
         self.setResponseCode(response.status)
+        if response.pieces is None:
+            self._end(response, response.body)
+
+    async def _send(self, response: Response) -> None:
+        """A body in pieces; what cannot be sent to its end cannot be taken back, so the connection is cut."""
+        self._outflow = outflow = Outflow(response.pieces, self.channel.waiting)
+        self.registerProducer(outflow, True)
+        try:
+            while self.method != b"HEAD" and (piece := await outflow.next()):
+                self.write(piece)
+        except Exception as error:  # noqa: BLE001 - the door's edge
+            if isinstance(error, PipeError):
+                self._log.error("an answer was cut short: {problem}", problem=str(error))
+            else:
+                self._log.failure("an answer was cut short")
+            if not self._disconnected:
+                self.channel.transport.abortConnection()
+            return
+        finally:
+            response.pieces.close()
+            if not self._disconnected:
+                self.unregisterProducer()
+        if not self._disconnected:
+            self._end(response)
+
+    def _end(self, response: Response, body: bytes = b"") -> None:
         self.site.told(self, response.status, self._seconds())
-        self.write(response.body)
+        self.write(body)
         self.finish()
 
     def _seconds(self) -> float:

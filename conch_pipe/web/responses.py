@@ -1,4 +1,4 @@
-"""An answer, whole and small: a status, headers and a body."""
+"""An answer: a status, headers and a body, which is whole and small, or comes in pieces."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ class Response:
     """What a view returns.
 
     :param headers: besides those every answer has.
+    :param pieces: the body instead of ``body``: an IPieces, closed by whoever sends it.
     """
 
     status: int = 200
     body: bytes = b""
     media_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+    pieces: Any = None
 
 
 def document(

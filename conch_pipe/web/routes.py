@@ -51,6 +51,7 @@ class Route:
     scope: Scope | None = None
     hidden: bool = False  # not in the description of the API
     draining: bool = False
+    body_bytes: int | None = None
     refuse: Refuse | None = None
 
 
@@ -81,6 +82,7 @@ class Router:
             return route
         request.route = route.path
         try:
+            request.allow(request.site.limits.body_bytes if route.body_bytes is None else route.body_bytes)
             return await route.view(request, **arguments)
         except (Gone, CancelledError):
             raise
