@@ -81,7 +81,7 @@ def _operation(route: Route, names: Any) -> dict[str, Any]:
         operation["description"] = f"{route.detail} {needs}".lstrip()
     if route.bodies:
         content = {
-            kind: {"schema": {"type": "string", "format": "binary"} if model is None else names[model, "validation"]}
+            kind: {"schema": _bytes(kind) if model is None else names[model, "validation"]}
             for kind, model in route.bodies.items()
         }
         operation["requestBody"] = {"required": True, "content": content}
@@ -91,6 +91,11 @@ def _operation(route: Route, names: Any) -> dict[str, Any]:
     for status in sorted({*route.refusals, *asked, 400, 408, 413, 415, 417, 431, 500, 503}):
         operation["responses"][str(status)] = _response(status, names[Refusal, "serialization"])
     return operation
+
+
+def _bytes(kind: str) -> dict[str, Any]:
+    """A file as the body: JSON is described as the value it is, not as a string of JSON."""
+    return {"type": ["array", "object"]} if kind == "application/json" else {"type": "string", "format": "binary"}
 
 
 def _response(status: int, schema: Any) -> dict[str, Any]:

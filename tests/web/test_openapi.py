@@ -63,6 +63,13 @@ def test_parameters_have_the_bounds_that_are_checked(door, described):
     assert all(one["description"] or True for one in parameters.values() if "description" in one)
 
 
+def test_a_file_of_json_is_described_as_json_and_not_as_a_string_of_it(described):
+    taken = described["paths"]["/api/external/upload"]["post"]["requestBody"]["content"]
+
+    assert taken["application/json"]["schema"] == {"type": ["array", "object"]}
+    assert taken["text/csv"]["schema"] == {"type": "string", "format": "binary"}
+
+
 def test_answers_have_exactly_the_fields_that_are_described(door, described):
     door.ask("POST", UPLOAD, form(*HELLO), Content_Type=FORM)
     upload_id = sent(door, "b.csv")

@@ -364,6 +364,7 @@ def test_the_list_is_filtered(door):
         "?limit=201",
         "?status=DONE",
         "?from=yesterday",
+        "?from=1800000000.5",
         "?from=2027-01-15T08:00:30",
         "?cursor=abc",
         "?what=1",
