@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from conch_pipe.catalog import Catalog, DirectDatabase
+from conch_pipe.catalog import Catalog, DirectDatabase, KeyFile
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.formats.schema import SchemaBook, shipped
 from conch_pipe.health import Health
@@ -203,7 +203,9 @@ class Door:
         self.events = HeardEvents()
         self.database = DirectDatabase("sqlite://")
         self.database.open()
-        self.catalog = Catalog(self.database, self.clock)
+        keys = KeyFile(folder / "secrets.key")
+        keys.make()
+        self.catalog = Catalog(self.database, self.clock, keys)
         self.catalog.people.cost = 4  # of bcrypt
         self.now(self.catalog.organisations.create("acme"))
         self.now(self.catalog.organisations.enable_schema("acme", SCHEMA))
@@ -240,16 +242,20 @@ class Door:
             self.catalog.recordings, [self.recordings], execute, self.events, self.clock
         )
         self.arrivals = Arrivals(self.recordings, self.recording_intake, execute, self.clock)
+        self.around: Any = None  # what connects to remotes and to webhooks, where a test has it
+        self.sender: Any = None
         self.operations = operations(
             Means(
                 settings=self.settings,
                 catalog=self.catalog,
-                reactor=self.clock,
+                clock=self.clock,
                 in_thread=execute,
                 schemas=lambda: schemas,
                 objects=lambda: self.objects,
                 intake=lambda: self.recording_intake,
                 arrivals=lambda: self.arrivals,
+                around=lambda: self.around,
+                sender=lambda: self.sender,
             )
         )
         self.parts = Parts(

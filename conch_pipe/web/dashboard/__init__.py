@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from conch_pipe.web.dashboard.entry import entry
 from conch_pipe.web.dashboard.overview import overview
 from conch_pipe.web.dashboard.pages import Pages
+from conch_pipe.web.dashboard.pushes import pushes
+from conch_pipe.web.dashboard.recordings import recordings
 from conch_pipe.web.dashboard.signing import Signing
 from conch_pipe.web.dashboard.static_files import StaticFiles
 from conch_pipe.web.parts import Parts
@@ -29,5 +31,7 @@ def dashboard(parts: Parts, signing: Signing) -> Dashboard:
         pages.open("GET", "/static/<digest>/<name>", files.serve),
         *entry(pages, signing),
         *overview(pages, parts),
+        *pushes(pages, parts),
+        *recordings(pages, parts),
     ]
     return Dashboard(routes, pages.refuse)
