@@ -30,6 +30,7 @@ from conch_pipe.intake.manifests import Manifests
 from conch_pipe.intake.recordings import RecordingIntake
 from conch_pipe.metrics.away import Away
 from conch_pipe.operations import Means, operations
+from conch_pipe.operations.connecting import sender, surroundings
 from conch_pipe.presence import Presence
 from conch_pipe.processes import counts
 from conch_pipe.processes.door import Door
@@ -146,12 +147,14 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
     means = Means(
         settings=settings,
         catalog=catalog,
-        reactor=reactor,
+        clock=clock,
         in_thread=with_files,
         schemas=lambda: schemas,
         objects=lambda: objects,
         intake=lambda: recordings,
         arrivals=lambda: arrivals,
+        around=lambda: surroundings(settings, reactor, with_files),
+        sender=lambda: sender(settings, reactor),
     )
     gateway = Gateway(
         settings,

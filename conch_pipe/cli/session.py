@@ -151,16 +151,23 @@ class Session:
         """The same, with what connects and waits."""
         from conch_pipe.operations import Means, operations
 
+        def connecting() -> Any:
+            from conch_pipe.operations import connecting
+
+            return connecting
+
         return operations(
             Means(
                 settings=self.settings,
                 catalog=self.catalog,
-                reactor=reactor,
+                clock=reactor,
                 in_thread=in_thread,
                 schemas=lambda: self.schemas,
                 objects=lambda: self._objects(in_thread),
                 intake=lambda: self._intake(reactor, in_thread),
                 arrivals=_none,
+                around=lambda: connecting().surroundings(self.settings, reactor, in_thread),
+                sender=lambda: connecting().sender(self.settings, reactor),
             )
         )
 

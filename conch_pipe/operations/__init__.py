@@ -17,10 +17,12 @@ from conch_pipe.interfaces.operations import IOperations
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IReactorTime
 
     from conch_pipe.catalog import Catalog
     from conch_pipe.formats.schema import SchemaBook
-    from conch_pipe.interfaces import IObjects
+    from conch_pipe.interfaces import IObjects, ISender
+    from conch_pipe.remotes.session import Surroundings
     from conch_pipe.settings import Settings
 
 
@@ -28,22 +30,26 @@ if TYPE_CHECKING:
 class Means:
     """What operations work with: a service has its own, a command makes them.
 
-    :ivar reactor: what connects and tells the time; of a command that connects to nothing, a clock.
+    :ivar clock: tells the time.
     :ivar in_thread: runs a function in a bounded thread pool; of a command, at once.
     :ivar schemas: the book of the folder, read when first asked for.
     :ivar objects: the store of raw copies.
     :ivar intake: what takes recordings.
     :ivar arrivals: the folders for files that come with their recording.
+    :ivar around: what sessions with remotes need; likewise ``sender`` carries messages to webhooks. Of a command that
+        connects to nobody, they cannot be used.
     """
 
     settings: Settings
     catalog: Catalog
-    reactor: Any
+    clock: IReactorTime
     in_thread: Callable[..., Deferred[Any]]
     schemas: Callable[[], SchemaBook]
     objects: Callable[[], IObjects]
     intake: Callable[[], Any]
     arrivals: Callable[[], Any]
+    around: Callable[[], Surroundings]
+    sender: Callable[[], ISender]
 
 
 @implementer(IOperations)

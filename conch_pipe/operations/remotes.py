@@ -294,12 +294,9 @@ class Remotes:
         return await self._catalog.set_pins(name, pins)
 
     async def _steps(self, remote: Remote, secrets: RemoteSecrets, within_s: float | None) -> Sequence[Step]:
-        from conch_pipe.operations.connecting import surroundings
         from conch_pipe.remotes.testing import test
 
-        means = self._means
-        around = surroundings(means.settings, means.reactor, means.in_thread)
-        return await test(around, remote, secrets, within_s=within_s)
+        return await test(self._means.around(), remote, secrets, within_s=within_s)
 
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:
@@ -318,7 +315,7 @@ class Remotes:
         return tuple(Pin(blob, at, "given") for blob in filled.host_keys)
 
     def _now(self) -> Any:
-        return utc(self._means.reactor)
+        return utc(self._means.clock)
 
 
 def _filled(given: Mapping[str, Any], new: bool, mistakes: Sequence[str], needed: bool) -> Filled:

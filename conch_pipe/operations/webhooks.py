@@ -116,14 +116,13 @@ class Webhooks:
         :raises PipeError: NOT_FOUND; FAILED, its secret cannot be unsealed.
         """
         from conch_pipe.catalog.telling import written
-        from conch_pipe.operations.connecting import sender
 
         found = await self.existing(webhook_id)
         secrets = await self._catalog.secrets(webhook_id)
-        at = utc(self._means.reactor)
+        at = utc(self._means.clock)
         message = f"msg_{uuid4().hex}"
         body = written(TEST, {"organisation": found.organisation, "webhook": found.id}, at)
-        answer = await sender(self._means.settings, self._means.reactor).send(found.url, message, body, secrets, at)
+        answer = await self._means.sender().send(found.url, message, body, secrets, at)
         notice = Notice(webhook_id, message, TEST, 0, at, answer)
         await self._catalog.tested(notice)
         return found, notice

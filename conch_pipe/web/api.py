@@ -85,8 +85,9 @@ def upload_api(parts: Parts, tokens: Tokens) -> list[Route]:
 
 def application(parts: Parts, tokens: Tokens, signing: Signing | None = None) -> Router:
     """What answers requests: all routes there are. :param signing: finds who has signed in; None: as people do."""
-    described = [*upload_api(parts, tokens), *operations_api(parts, None)]
-    api = [*described, *_description(described), *health_routes(parts, Actors(parts.tokens, parts.clock))]
+    actors = Actors(parts.tokens, parts.clock)
+    described = [*upload_api(parts, tokens), *operations_api(parts, actors)]
+    api = [*described, *_description(described), *health_routes(parts, actors)]
     people = dashboard(parts, signing or SignIn(parts))
     return Router([*api, *people.routes], people.refuse)
 

@@ -5,15 +5,15 @@ One module of views and one of documents per aggregate.
 
 from __future__ import annotations
 
-from typing import Any
-
+from conch_pipe.web.actors import Actors
+from conch_pipe.web.operations.remotes import remote_routes
 from conch_pipe.web.parts import Parts
 from conch_pipe.web.routes import Route
 
 
-def operations_api(parts: Parts, actors: Any) -> list[Route]:
+def operations_api(parts: Parts, actors: Actors) -> list[Route]:
     """Its routes.
 
     :param actors: tells who asks, see web/actors.py.
     """
-    return []
+    return [*remote_routes(parts, actors)]
