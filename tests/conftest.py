@@ -41,6 +41,17 @@ def logged_errors() -> LoggedErrors:
     return LoggedErrors()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _left_behind():
+    """What a module's tests left, pytest's reports above all, need not be looked at after each test of the next one.
+
+    It is torn down after all else that the module had.
+    """
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _clean(request, logged_errors):
     """Fail a test that leaks a timer, an unhandled Deferred error or a secret."""
