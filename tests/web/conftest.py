@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import pytest
 from twisted.internet.address import IPv4Address
@@ -14,6 +15,7 @@ from twisted.internet.defer import Deferred, execute, fail, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
+from werkzeug.routing import UUIDConverter
 
 from conch_pipe.catalog import Catalog, DirectDatabase, KeyFile
 from conch_pipe.errors import Code, PipeError
@@ -36,6 +38,7 @@ from conch_pipe.settings import Settings
 from conch_pipe.web.api import application
 from conch_pipe.web.limits import Limits
 from conch_pipe.web.parts import Parts
+from conch_pipe.web.routes import Route, Router
 from conch_pipe.web.site import Site
 from conch_pipe.web.tokens import Tokens
 from tests.sftp.fakes import HeardEvents
@@ -129,6 +132,16 @@ class Connection:
     @property
     def closed(self) -> bool:
         return self.transport.disconnecting
+
+
+def every_path(router: Router) -> list[tuple[Route, str]]:
+    """Every route there is, with a path that leads to it: of something that does not exist."""
+    paths = router._map.bind("pipe.example")
+    found = []
+    for rule in router._map.iter_rules():
+        values = {name: UUID(int=7) if isinstance(of, UUIDConverter) else "x" for name, of in rule._converters.items()}
+        found.append((rule.endpoint, paths.build(rule.endpoint, values)))
+    return found
 
 
 class Inline:

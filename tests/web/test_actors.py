@@ -8,8 +8,9 @@ from twisted.internet.defer import Deferred
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Actor, Scope
 from conch_pipe.web.actors import KNOWN_S, Actors
+from conch_pipe.web.api import application
 from conch_pipe.web.request import Request
-from tests.web.conftest import Door
+from tests.web.conftest import Door, every_path
 
 
 class Asked:
@@ -107,3 +108,31 @@ def test_a_token_is_not_asked_for_at_every_request_and_a_revoked_one_is_out_with
 
     assert KNOWN_S <= 2
     assert desk.refused(f"Bearer {text}").code is Code.UNAUTHORIZED
+
+
+def test_every_operation_asks_for_a_token_with_the_scope_it_needs(door):
+    """Whatever operations there are: none of them forgets to ask."""
+    operations = [
+        (route.method, path)
+        for route, path in every_path(application(door.parts, door.tokens))
+        if path.startswith("/api/") and not path.startswith("/api/external/") and not route.public
+    ]
+    looks = door.operator(Scope.READ)
+    only_changes = door.operator(*set(Scope) - {Scope.READ})
+
+    wrong = []
+    for method, path in operations:
+        for who, authorization, expected in [
+            ("nobody", "", 401),
+            ("a client", door.bearer(), 401),
+            ("who looks", looks, None if method == "GET" else 403),
+            ("who only changes", only_changes, 403 if method == "GET" else None),
+        ]:
+            asked = door.connect().ask(method, path, Authorization=authorization)
+            status = asked.answer.status
+            asked.cut()
+            if expected is not None and status != expected:
+                wrong.append((method, path, who, status))
+
+    assert wrong == []
+    assert operations

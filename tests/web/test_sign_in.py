@@ -14,13 +14,14 @@ from conch_pipe.login import secrets
 from conch_pipe.login.people import SignIns
 from conch_pipe.login.slowness import FLOOR_S, JITTER_S, Slowness
 from conch_pipe.model import Scope
+from conch_pipe.web.api import application
 from conch_pipe.web.problems import Refused
 from conch_pipe.web.request import Request
 from conch_pipe.web.responses import Response, document
 from conch_pipe.web.sign_in import KNOWN_S, SignIn
 from conch_pipe.web.site import Site
 from tests.conftest import CANARY
-from tests.web.conftest import Answer, Connection, Door, Inline
+from tests.web.conftest import Answer, Connection, Door, Inline, every_path
 
 PASSWORD = f"a long word of ann, {CANARY}"
 WRONG = f"a wrong word, {CANARY}"
@@ -576,6 +577,44 @@ def test_the_catalog_that_cannot_be_asked_is_told_as_such(house, door, browser):
         assert browser.get("/").status == 503
     finally:
         door.database.read = read
+
+
+# The dashboard itself.
+
+
+def test_no_page_opens_and_no_form_does_anything_for_who_has_not_signed_in_or_brings_no_token(house, door):
+    """Whatever pages there are: none of them forgets to ask."""
+    door.site = Site(application(door.parts, door.tokens), door.events, door.clock, door.limits)
+    pages = [
+        (route.method, path)
+        for route, path in every_path(application(door.parts, door.tokens))
+        if not path.startswith(("/api/", "/static/", "/healthz", "/readyz", "/metrics"))
+    ]
+    open_to_all = {("GET", "/"), ("GET", "/sign-in"), ("POST", "/sign-in")}
+    stranger, member = Browser(house), Browser(house)
+    door.now(house.people.create("mia", PASSWORD, "acme"))
+    page = member.get("/sign-in").body.decode()
+    csrf = page.partition('name="csrf" value="')[2].partition('"')[0]
+    assert member.post("/sign-in", {"csrf": csrf, "name": "mia", "password": PASSWORD}).status == 303
+    own = {"/sign-out", "/theme"}
+
+    wrong = []
+    for method, path in pages:
+        if (method, path) in open_to_all:
+            continue
+        answer = stranger.take(stranger.send(method, path, {} if method == "POST" else None))
+        if (answer.status, answer.headers.get("location", "").partition("?")[0]) != (303, "/sign-in"):
+            wrong.append((method, path, "a stranger", answer.status))
+        if method == "POST":
+            answer = member.post(path, {})
+            if answer.status != 403:
+                wrong.append((method, path, "without a token", answer.status))
+            csrf = member.get("/overview").body.decode().partition('name="csrf" value="')[2].partition('"')[0]
+            if path not in own and member.post(path, {"csrf": csrf}).status != 403:
+                wrong.append((method, path, "a member", answer.status))
+
+    assert wrong == []
+    assert len(pages) > 10 and member.get("/overview").status == 200
 
 
 def _fail() -> Deferred[Any]:
