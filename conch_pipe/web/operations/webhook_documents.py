@@ -26,7 +26,7 @@ class WebhookForm(Taken):
 
     organisation: str = Field(examples=["acme"])
     url: str = Field(
-        description=f"https://…, at most {LONGEST_URL} characters; http:// only in the networks that the settings name.",
+        description=f"https://…, at most {LONGEST_URL} characters; http:// in networks that the settings name.",
         examples=["https://hooks.acme.example/pipe"],
     )
     events: list[Happening] = Field(
