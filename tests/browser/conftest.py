@@ -23,7 +23,7 @@ AXE = Path(__file__).parent / "node" / "node_modules" / "axe-core" / "axe.min.js
 PASSWORD = "kanarek of eleven words, or not quite"
 OPERATOR, MEMBER = "olga", "mina@demo.example"
 SIZES = {"desktop": (1280, 860), "phone": (390, 844)}
-SHIFTS = b"shift_id,store_id,employee_id,starts_at,ends_at,role\n"
+COLUMNS = "shift_id,store_id,employee_id,role,starts_at,ends_at,break_minutes,status,hourly_rate,published\n"
 HOSTILE = "<img src=x onerror=alert(1)>\u202egnp.csv"
 
 
@@ -72,6 +72,15 @@ class Site:
         file.write_text(PASSWORD)
         member = ["--organisation", organisation] if organisation else []
         self.service.command("person", "add", name, "--password-file", str(file), *member)
+
+
+def shifts(*days: int, wrong: bool = False) -> bytes:
+    """A file of shifts, one a day; in a wrong one two things are wrong with each."""
+    text = COLUMNS
+    for day in days:
+        until, published = ("at four", "perhaps") if wrong else (f"2026-03-{day:02}T16:00:00Z", "yes")
+        text += f"S{day},S001,E{day},cashier,2026-03-{day:02}T08:00:00Z,{until},30,confirmed,12.50,{published}\n"
+    return text.encode()
 
 
 _JSON = {"Content-Type": "application/json"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.conftest import MEMBER, OPERATOR, PASSWORD, look
+from tests.browser.conftest import OPERATOR, PASSWORD, look, shifts
 
 pytestmark = pytest.mark.live
 
@@ -29,3 +29,52 @@ def test_somebody_signs_in_by_keyboard_and_out_again(page):
 
 def test_the_overview_before_the_first_file(page):
     look(page("/overview"), "overview-empty")
+
+
+def test_what_failed_needs_somebody_until_it_is_put_right(page, site):
+    site.send("needs.csv", shifts(1, 2, wrong=True))
+    site.send("fine.csv", shifts(1, 2, 3))
+
+    opened = page("/overview")
+
+    opened.locator(".needs").get_by_role("link", name="1 upload").wait_for()
+    opened.locator("canvas").first.wait_for()
+    look(opened, "overview")
+    opened.get_by_text("The same as a table").click()
+    look(opened, "overview-table")
+
+    site.send("needs.csv", shifts(1, 2))
+    opened.get_by_text("Nothing. No failed file").wait_for()
+
+
+def test_the_overview_refreshes_itself_while_somebody_looks(page, site):
+    opened = page("/overview")
+    loaded = opened.locator(".counts li", has_text="loaded").inner_text()
+
+    site.send("later.csv", shifts(4))
+
+    opened.wait_for_function("was => !document.querySelector('.counts').textContent.includes(was)", arg=loaded)
+
+
+def test_colours_can_be_chosen(page):
+    opened = page("/overview")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = opened.evaluate(ground)
+
+    opened.get_by_label("Colours").select_option("Dark")
+    opened.wait_for_function(f"{ground} !== '{light}'")
+
+    opened.get_by_label("Colours").select_option("Light")
+    opened.wait_for_function(f"{ground} === '{light}'")
+
+
+def test_without_script_the_same_is_there(page, site):
+    opened = page("/overview", java_script_enabled=False)
+    opened.get_by_text("The same as a table").click()
+    assert opened.get_by_role("table").is_visible()
+    assert "UTC" in opened.locator("tbody time").first.inner_text()
+
+    opened.get_by_label("Colours").select_option("Dark")
+    opened.get_by_role("button", name="Set").click()
+
+    assert opened.locator("html").get_attribute("data-theme") == "dark"

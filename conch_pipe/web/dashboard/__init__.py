@@ -11,6 +11,7 @@ from conch_pipe.web.dashboard.pushes import pushes
 from conch_pipe.web.dashboard.recordings import recordings
 from conch_pipe.web.dashboard.signing import Signing
 from conch_pipe.web.dashboard.static_files import StaticFiles
+from conch_pipe.web.dashboard.uploads import uploads
 from conch_pipe.web.parts import Parts
 from conch_pipe.web.routes import Refuse, Route
 
@@ -31,6 +32,7 @@ def dashboard(parts: Parts, signing: Signing) -> Dashboard:
         pages.open("GET", "/static/<digest>/<name>", files.serve),
         *entry(pages, signing),
         *overview(pages, parts),
+        *uploads(pages, parts),
         *pushes(pages, parts),
         *recordings(pages, parts),
     ]

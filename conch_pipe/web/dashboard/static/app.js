@@ -42,6 +42,23 @@
   }, 20000);
   for (const one of document.querySelectorAll("[data-zone]")) one.textContent = zone(new Date());
 
+  // Times to filter by are UTC in an address, and the viewer's in the form.
+  for (const one of document.querySelectorAll("input[data-moment]")) {
+    const given = one.dataset.moment;
+    const at = new Date(/(Z|[+-]\d\d:?\d\d)$/.test(given) ? given : `${given}Z`);
+    if (given && !Number.isNaN(at.getTime())) one.value = local(at).slice(0, 16).replace(" ", "T");
+  }
+  document.addEventListener("formdata", (event) => {
+    for (const one of event.target.querySelectorAll("input[data-moment]")) {
+      const at = new Date(one.value);
+      if (one.value && !Number.isNaN(at.getTime())) event.formData.set(one.name, at.toISOString().slice(0, 16) + "Z");
+    }
+    // An address says only what was chosen.
+    if (event.target.method === "get") {
+      for (const [name, value] of [...event.formData]) if (value === "") event.formData.delete(name);
+    }
+  });
+
   // A choice that is sent as soon as it is made; keys that walk through the options do not count as one.
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-submits]")) event.target.form.requestSubmit();
@@ -94,9 +111,11 @@
       last.set(target, xhr.responseText);
     }
   });
-  document.addEventListener("htmx:afterSwap", (event) => {
-    times(event.target);
-    const says = event.target.querySelector("[data-says]");
+  document.addEventListener("htmx:load", (event) => {
+    const fresh = event.detail.elt;
+    if (fresh === document.body) return; // the page itself
+    times(fresh.parentElement || fresh);
+    const says = fresh.matches("[data-says]") ? fresh : fresh.querySelector("[data-says]");
     if (says && live.textContent !== says.dataset.says) live.textContent = says.dataset.says;
   });
   for (const name of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) {

@@ -23,7 +23,8 @@
     const column = (number) => rows.map((row) => value(row.cells[number]));
     return {
       at: rows.map((row) => Date.parse(row.querySelector("time").dateTime) / 1000),
-      received: [column(1), column(2)],
+      // Nothing is no bar: one without height is still a line.
+      received: [column(1), column(2)].map((values) => values.map((one) => one || null)),
       waited: [column(5), column(6)],
     };
   };
@@ -39,11 +40,11 @@
     if (value < 1) return `${Math.round(value * 1000)} ms`;
     return value < 120 ? `${Number(value.toFixed(1))} s` : `${Math.round(value / 60)} min`;
   };
-  const files = (value) => (value === null || value === undefined ? "–" : String(value));
+  const files = (value) => (value === null || value === undefined ? "0" : String(value));
 
   const shapes = {
     received: {
-      title: "Files received", units: files,
+      title: "Files received", units: files, steps: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000],
       series: (colours) => [
         { label: "received", stroke: colours.accent, fill: faded(colours.accent), width: 1, paths: uPlot.paths.bars({ size: [0.85, 40] }), points: { show: false } },
         { label: "failed", stroke: colours.bad, fill: colours.bad, width: 1, paths: uPlot.paths.bars({ size: [0.85, 40] }), points: { show: false } },
@@ -78,7 +79,7 @@
         },
         axes: [
           { ...axis, values: (_, ticks) => ticks.map(clock), grid: { show: false } },
-          { ...axis, size: 60, values: (_, ticks) => ticks.map((one) => (shape.units === files && !Number.isInteger(one) ? "" : shape.units(one))) },
+          { ...axis, size: 60, ...(shape.steps ? { incrs: shape.steps } : {}), values: (_, ticks) => ticks.map(shape.units) },
         ],
         series: [
           { label: "from", value: (_, at) => (at === null || at === undefined ? "–" : clock(at)) },
