@@ -25,7 +25,7 @@ from conch_pipe.metrics.tally import Sum, Tally
 
 KEPT_S = 1.0  # a text
 ASKED_S = 5.0  # what others told
-WAIT_S = 2.0
+WAIT_S = 3.0  # longer than a check of the service takes, or it would be left out just when it is not well
 
 
 class Families(Collector):

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
 from conch_pipe.errors import Code, PipeError
+from conch_pipe.health import Health
 from conch_pipe.metrics import catalogue as all_of
 from conch_pipe.metrics.catalogue import COUNTED, METRICS
 from conch_pipe.metrics.exposition import ASKED_S, KEPT_S, WAIT_S, Exposition
@@ -101,6 +102,19 @@ def test_a_question_without_an_answer_leaves_its_numbers_out_and_is_not_repeated
         clock.advance(WAIT_S)
 
     assert len(asked) == 1
+
+
+def test_a_part_that_hangs_is_told_as_not_well(clock, tally):
+    """Left out, no alert would see it."""
+    health = Health({"catalog": Deferred}, clock)
+
+    async def ask() -> list[Any]:
+        return [(all_of.CHECK_OK, (check.name,), check.ok) for check in await health.look()]
+
+    found = read(Exposition(tally, clock, (), (lambda: Deferred.fromCoroutine(ask()),)))
+    clock.pump([0.5] * 10)
+
+    assert parsed(found[0])["pipe_sftp_check_ok", (("check", "catalog"),)] == 0
 
 
 def test_many_readers_are_one_text(clock, tally):
