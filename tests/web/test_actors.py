@@ -122,11 +122,12 @@ def test_every_operation_asks_for_a_token_with_the_scope_it_needs(door):
 
     wrong = []
     for method, path in operations:
+        look = method == "GET" and not path.endswith("/raw")  # the content of a file is more than a look
         for who, authorization, expected in [
             ("nobody", "", 401),
             ("a client", door.bearer(), 401),
-            ("who looks", looks, None if method == "GET" else 403),
-            ("who only changes", only_changes, 403 if method == "GET" else None),
+            ("who looks", looks, None if look else 403),
+            ("who only changes", only_changes, 403 if look else None),
         ]:
             asked = door.connect().ask(method, path, Authorization=authorization)
             status = asked.answer.status
