@@ -176,7 +176,7 @@ def assemble(settings: Settings, reactor: Any) -> Gateway:
         sftp=sftp,
         login=login,
         key=key,
-        web=doors.web(settings, intake, catalog, happenings, reactor, login, operations(means), watching),
+        web=doors.web(settings, intake, catalog, happenings, reactor, login, operations(means), watching, sftp),
         tell_insecure=lambda: tell_insecure(catalog.remotes.list, happenings),
         counted=watching.tally.merge,
         lag=watching.lag,
