@@ -8,24 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from multipart import (  # type: ignore[import-untyped]
-    MultipartError,
-    MultipartSegment,
-    ParserLimitReached,
-    PushMultipartParser,
-    parse_options_header,
-)
+from multipart import parse_options_header  # type: ignore[import-untyped]
 from pydantic import TypeAdapter, ValidationError
 
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.web.arrival import NO_SCHEMA, Arrival
 from conch_pipe.web.documents import Key
+from conch_pipe.web.parts_of_forms import FormParts
 from conch_pipe.web.problems import Refused
 from conch_pipe.web.request import Request
 
 FIELD_BYTES = 1024  # of a field of ours
 OTHER_BYTES = 65_536  # of fields that are not ours, together
-PARTS = 20
 _ENDINGS = {"text/csv": "csv", "application/csv": "csv", "application/json": "json"}
 _key = TypeAdapter(Key)
 
@@ -69,16 +63,15 @@ async def plain_body(request: Request, said: Said, media_type: str, arrival: Arr
         await arrival.write(data)
 
 
-class Form:
+class Form(FormParts):
     """A multipart/form-data body.
 
     :param held_bytes: of a file that comes before its schema is known.
     """
 
     def __init__(self, request: Request, said: Said, boundary: str, arrival: Arrival, held_bytes: int) -> None:
-        self._request = request
+        super().__init__(request, boundary)
         self._said = said
-        self._boundary = boundary
         self._arrival = arrival
         self._most_held = held_bytes
         self._held = bytearray()
@@ -92,22 +85,7 @@ class Form:
         """All of it. :raises PipeError: as plain_body. :raises Refused: it is no such form, or something is missing."""
         if self._said.key:
             await self._arrival.keyed(self._said.key)
-        try:
-            # Its strict mode refuses the line end after the last boundary when that comes in a piece of its own.
-            parser = PushMultipartParser(self._boundary, max_segment_count=PARTS)
-            while data := await self._request.body.read():
-                for event in parser.parse(data):
-                    if isinstance(event, MultipartSegment):
-                        self._part(event)
-                    elif event is None:
-                        await self._part_ends()
-                    else:
-                        await self._bytes(bytes(event))
-            parser.close()
-        except ParserLimitReached as error:
-            raise Refused("bad_request", f"the form has too many parts or too long headers: {error}") from error
-        except MultipartError as error:
-            raise Refused("bad_request", f"the body is not multipart/form-data: {_ascii(str(error))}") from error
+        await super().read()
         if not self._has_file:
             raise Refused("bad_request", "the field file is missing")
         if not self._arrival.begun:
@@ -115,19 +93,20 @@ class Form:
                 raise Refused("bad_request", NO_SCHEMA)
             await self._begin()
 
-    def _part(self, part: MultipartSegment) -> None:
-        self._field = part.name or ""
+    async def part(self, name: str, filename: str, media_type: str) -> None:
+        """See FormParts."""
+        self._field = name
         self._value.clear()
         if self._field != "file":
             return
         if self._has_file:
             raise Refused("bad_request", "a request has one file")
         self._has_file = True
-        # Browsers of old send whole paths.
-        self._said.name = self._said.name or (part.filename or "").replace("\\", "/").rpartition("/")[2]
-        self._ending = _ENDINGS.get((part.content_type or "").lower(), "csv")
+        self._said.name = self._said.name or filename
+        self._ending = _ENDINGS.get(media_type, "csv")
 
-    async def _bytes(self, data: bytes) -> None:
+    async def data(self, data: bytes) -> None:
+        """See FormParts."""
         if self._field == "file":
             await self._file(data)
         elif self._field in ("schemaType", "idempotencyKey", "fileName"):
@@ -149,7 +128,8 @@ class Form:
             await self._begin()
         await self._arrival.write(data)
 
-    async def _part_ends(self) -> None:
+    async def part_ends(self) -> None:
+        """See FormParts."""
         if self._field == "file":
             if self._said.schema and not self._arrival.begun:  # an empty file
                 await self._begin()
@@ -178,7 +158,3 @@ def content_type(request: Request) -> tuple[str, str]:
     """:returns: the media type in lower case, and its boundary."""
     kind, options = parse_options_header(request.header("Content-Type"))
     return kind, options.get("boundary", "")
-
-
-def _ascii(text: str) -> str:
-    return "".join(one if " " <= one <= "~" else "?" for one in text)[:200]

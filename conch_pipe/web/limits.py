@@ -20,6 +20,7 @@ class Limits:
     idle_s: float = 60  # between two requests
     requests: int = 1000  # on one connection
     body_bytes: int = 105_906_176  # of a request: the largest file and 1 MiB for what is around it
+    recording_bytes: int = 20 << 30  # of a request with the files of a recording
     document_bytes: int = 16_384  # of a body that is JSON or a form of fields
     held_bytes: int = 65_536  # of a file that came before the field that says what it is
     slow_s: float = 30  # a body must bring in each such time …

@@ -87,6 +87,9 @@ def _operation(route: Route, names: Any) -> dict[str, Any]:
         operation["requestBody"] = {"required": True, "content": content}
     for status, model in route.answers.items():
         operation["responses"][str(status)] = _response(status, names[model, "serialization"])
+    if route.files:
+        content = {kind: {"schema": _bytes(kind)} for kind in route.files}
+        operation["responses"]["200"] = {"description": "OK", "content": content}
     asked = () if route.scope is None else (401, 403)
     for status in sorted({*route.refusals, *asked, 400, 408, 413, 415, 417, 431, 500, 503}):
         operation["responses"][str(status)] = _response(status, names[Refusal, "serialization"])

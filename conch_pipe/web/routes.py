@@ -30,6 +30,7 @@ class Route:
     :param bodies: media type → model of what is taken; None: any bytes.
     :param answers: status → model of what is answered.
     :param refusals: statuses that are answered with a Refusal.
+    :param files: media types of files that are answered with 200, and not a document.
     :param public: no token is needed.
     :param scope: an operator's token is needed, with this scope; None: a client's.
     :param body_bytes: of a request at most; None: as Limits has it.
@@ -46,6 +47,7 @@ class Route:
     headers: tuple[tuple[str, str], ...] = ()
     bodies: dict[str, type[BaseModel] | None] = field(default_factory=dict)
     answers: dict[int, type[BaseModel]] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
     refusals: tuple[int, ...] = ()
     public: bool = False
     scope: Scope | None = None

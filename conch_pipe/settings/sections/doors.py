@@ -126,6 +126,9 @@ class Http(Section):
     held_bytes: Size = Field(
         default=64 * KIB, ge=0, le=16 * MIB, description="Of a file in a form that comes before its schemaType."
     )
+    recording_bytes: Size = Field(
+        default=20 * GIB, ge=MIB, description="Longest request with the files of a recording, all of them together."
+    )
     document_bytes: Size = Field(default=16 * KIB, ge=1024, le=MIB, description="Longest request that is no file.")
     wait_s: Seconds = Field(default=60, ge=0, le=60, description="Longest time a request may wait for a verdict.")
 
