@@ -9,6 +9,7 @@ from conch_pipe.web.dashboard.overview import overview
 from conch_pipe.web.dashboard.pages import Pages
 from conch_pipe.web.dashboard.pushes import pushes
 from conch_pipe.web.dashboard.recordings import recordings
+from conch_pipe.web.dashboard.remotes import remotes
 from conch_pipe.web.dashboard.signing import Signing
 from conch_pipe.web.dashboard.static_files import StaticFiles
 from conch_pipe.web.dashboard.uploads import uploads
@@ -35,5 +36,6 @@ def dashboard(parts: Parts, signing: Signing) -> Dashboard:
         *uploads(pages, parts),
         *pushes(pages, parts),
         *recordings(pages, parts),
+        *remotes(pages, parts),
     ]
     return Dashboard(routes, pages.refuse)
