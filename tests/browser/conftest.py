@@ -64,7 +64,7 @@ class Site:
             self._token = given["access_token"]
         query = urlencode({"schemaType": schema, "fileName": name, "wait": 30})
         bearer = {"Authorization": f"Bearer {self._token}", "Content-Type": "text/csv"}
-        return str(self.ask("POST", f"/api/external/upload?{query}", content, **bearer)["upload_id"])
+        return str(self.ask("POST", f"/api/external/upload?{query}", content, **bearer)["uploadId"])
 
     def person(self, name: str, organisation: str = "") -> None:
         """Somebody who can sign in with PASSWORD."""
