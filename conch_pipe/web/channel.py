@@ -17,6 +17,7 @@ from conch_pipe.web.problems import Refused, refusal
 from conch_pipe.web.request import Request
 
 ABORT_S = 5.0  # from closing to cutting
+LENGTH_DIGITS = 1000
 
 
 class Channel(http.HTTPChannel):
@@ -119,6 +120,14 @@ class Channel(http.HTTPChannel):
             self.refuse(Refused("bad_request", "a header line must not begin with a space"))
             return
         super().lineReceived(line)
+
+    def headerReceived(self, line: bytes) -> bool:
+        """One of them, whole. A length of thousands of digits is one that Python makes no number of."""
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length" and len(value.strip()) > LENGTH_DIGITS:
+            self.refuse(Refused("too_large", f"a request has at most {self.site.limits.body_bytes} bytes"))
+            return False
+        return bool(super().headerReceived(line))
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """A line longer than all of them may be."""

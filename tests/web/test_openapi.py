@@ -64,6 +64,12 @@ def test_parameters_have_the_bounds_that_are_checked(door, described):
     assert all(one["description"] or True for one in parameters.values() if "description" in one)
 
 
+def test_every_operation_has_a_name_of_its_own(described):
+    names = [one["operationId"] for methods in described["paths"].values() for one in methods.values()]
+
+    assert sorted(names) == sorted(set(names))
+
+
 def test_a_file_of_json_is_described_as_json_and_not_as_a_string_of_it(described):
     taken = described["paths"]["/api/external/upload"]["post"]["requestBody"]["content"]
 

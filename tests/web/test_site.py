@@ -118,7 +118,10 @@ def test_chunks_of_next_to_nothing_are_cut_short(make):
     "path", ["/..%2f..%2fetc/passwd", "/api/../etc", "/%2e%2e/", "/api//docs", "//api/docs", "/%00"]
 )
 def test_paths_that_lead_elsewhere_lead_nowhere(door, path):
-    assert (door.ask("GET", path).status, door.ask("GET", path).code) == (404, "no_such_path")
+    answer = door.ask("GET", path)
+
+    assert answer.status == 404
+    assert b"root:" not in answer.body
 
 
 # Expect, early answers, keep-alive
