@@ -90,12 +90,14 @@ class Watching:
 
     async def _catalog_works(self) -> str:
         await self._catalog.watch.answers()
-        return _writable(self._places["catalog"])
+        place = self._places["catalog"]
+        return _writable(place.parent, place.name)
 
     def _warehouse_works(self) -> str:
         # That an analyst has the file open is no fault: uploads wait, and the age of the queue tells for how long.
         _needed(self._loaders.pids, "the process that loads rows has ended; another one is being started")
-        return _writable(self._places["warehouse"])
+        place = self._places["warehouse"]
+        return _writable(place.parent, place.name)
 
     def _room_is_left(self) -> str:
         self._intake.room.check()
@@ -177,12 +179,17 @@ def _place(url: str) -> Path:
     return path
 
 
-def _writable(path: Path) -> str:
-    """:raises PipeError: FAILED, this process could not write there: gone, not its own, or a disk that is read-only."""
-    while not path.exists() and path != path.parent:
-        path = path.parent  # made by the first that comes
-    if not os.access(path, os.W_OK):
-        raise PipeError(Code.FAILED, "it cannot be written", f"{path}")
+def _writable(folder: Path, file: str = "") -> str:
+    """Whether this process can write there; what is not there yet is made by the first that comes.
+
+    :raises PipeError: FAILED: gone, not its own, not a folder, or a disk that is read-only.
+    """
+    if file and (folder / file).exists() and not os.access(folder / file, os.W_OK):
+        raise PipeError(Code.FAILED, "the file cannot be written", f"{folder / file}")
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise PipeError(Code.FAILED, "the folder cannot be written", f"{folder}")
     return "it can be written"
 
 
