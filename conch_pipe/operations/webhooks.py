@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from conch_pipe.errors import Code, Mistakes, PipeError
+from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import TEST, Notice, Page, Shape, Webhook, page, utc
 from conch_pipe.ssh.fields import printable
 
 if TYPE_CHECKING:
     from conch_pipe.operations import Means
-
-HOUR_S = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +89,16 @@ class Webhooks:
         *,
         environment: str = "",
         shape: str = Shape.STANDARD.value,
-        mistakes: Sequence[str] = (),
     ) -> tuple[Webhook, str]:
         """A new one and its signing secret, which is told this once.
 
         :param events: types; none: all that fit the environment and the shape.
-        :param mistakes: that are known already.
         :raises Mistakes: all that is wrong with it. :raises PipeError: NOT_FOUND for the organisation or the
             environment; CONFLICT, it has 20; FAILED, no key to seal with.
         """
         from conch_pipe.remotes.webhook_form import judged
 
-        try:
-            wanted = judged(url, events, environment, shape)
-        except Mistakes as wrong:
-            raise Mistakes(wrong.what, [*mistakes, *wrong.mistakes]) from None
-        if mistakes:
-            raise Mistakes("webhook", [*mistakes])
+        wanted = judged(url, events, environment, shape)
         return await self._catalog.add(organisation, url, wanted, environment=environment, shape=Shape(shape))
 
     async def test(self, webhook_id: str) -> tuple[Webhook, Notice]:
