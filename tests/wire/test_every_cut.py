@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ from tests.sftp.test_login import COST, HASH, SECRET
 from tests.sftp.test_service import Inline
 
 DOSE = int(os.environ.get("PIPE_DOSE", "1"))
-STEP = max(1, 5 // DOSE)  # bytes between two cuts of the cipher stream; 3 ms for each
+STEP = max(1, 5 // DOSE)  # bytes between two cuts of the cipher stream, or of small pieces; 3 ms for each
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "every_cut.json").read_text())
 SCHEMA = "orgShifts"
 MEMORY = Path("/dev/shm")
@@ -60,6 +61,11 @@ Kept = tuple[str, bytes]  # name and bytes of an upload
 def told(count: int, what: str) -> None:
     """The dose of a run, for ``pytest -rP``."""
     print(f"{count} cuts of {what}")
+
+
+def content(file: str) -> bytes:
+    with open(file, "rb") as opened:
+        return opened.read()
 
 
 class Pool:
@@ -138,18 +144,15 @@ class House:
             return list(found), list(connection.execute(select(jobs.c.subject).order_by(jobs.c.id)).scalars())
 
         records, subjects = self.now(self.database.read(look))
-        root = self.objects_folder
-        stored = {
-            str(Path(path, name).relative_to(root)): Path(path, name)
-            for path, _, names in os.walk(root)
-            for name in names
-        }
+        above = len(str(self.objects_folder)) + 1
+        files = [os.path.join(path, name) for path, _, names in os.walk(self.objects_folder) for name in names]
+        stored = {file[above:]: file for file in files}
         assert sorted(subjects) == sorted(str(one.id) for one in records)
         assert sorted(stored) == sorted(one.object_key for one in records)
         assert os.listdir(self.spool) == []
         assert self.intake.live == 0
         records.sort(key=lambda one: subjects.index(str(one.id)))
-        return [(one.name, stored[one.object_key].read_bytes()) for one in records]
+        return [(one.name, content(stored[one.object_key])) for one in records]
 
     def close(self) -> None:
         self.database.close()
@@ -204,7 +207,13 @@ class Put:
     """A recorded conversation: the client's bytes, and what must be kept from which offset on."""
 
     stream: bytes
+    packets: tuple[int, ...]  # where each ends
     kept: tuple[tuple[int, Kept], ...]
+
+    def cuts(self, step: int) -> list[int]:
+        """Each of so many bytes, and all around the end of every packet; the whole is one of them."""
+        around = {end + more for end in self.packets for more in (-1, 0, 1)}
+        return sorted(size for size in around | set(range(0, len(self.stream), step)) if size <= len(self.stream))
 
     def after(self, size: int) -> list[Kept]:
         """What must be kept when only so many bytes came."""
@@ -213,23 +222,26 @@ class Put:
 
 def recorded(name: str) -> Put:
     packets = [bytes.fromhex(packet) for packet in RECORDED[name]["packets"]]
+    ends = tuple(accumulate(map(len, packets)))
     return Put(
         b"".join(packets),
-        tuple(
-            (sum(map(len, packets[: one["at_packet"] + 1])), (one["name"], one["content"].encode()))
-            for one in RECORDED[name]["accepted"]
-        ),
+        ends,
+        tuple((ends[one["at_packet"]], (one["name"], one["content"].encode())) for one in RECORDED[name]["accepted"]),
     )
 
 
 @pytest.mark.parametrize("name", RECORDED)
 @pytest.mark.parametrize("piece", [1 << 20, 7, 1])
 def test_a_put_cut_after_any_byte_is_kept_only_if_its_close_came_whole(house, name, piece):
-    """Whatever the pieces in which the bytes come; also CLOSE in the same piece as what is before it."""
+    """Whatever the pieces in which the bytes come; also CLOSE in the same piece as what is before it.
+
+    Small pieces come again and again before each cut: there it is every STEP-th byte.
+    """
     put = recorded(name)
     expected: list[Kept] = []
+    cuts = put.cuts(STEP if piece < len(put.stream) else 1)
 
-    for size in range(len(put.stream) + 1):
+    for size in cuts:
         channel = Channel(house)
         for start in range(0, size, piece):
             channel.server.dataReceived(put.stream[start : min(start + piece, size)])
@@ -238,7 +250,7 @@ def test_a_put_cut_after_any_byte_is_kept_only_if_its_close_came_whole(house, na
         assert house.kept() == expected, f"cut after byte {size} of {len(put.stream)}"
 
     assert len(put.after(len(put.stream))) == len(RECORDED[name]["accepted"])
-    told(len(put.stream) + 1, f"{name} in pieces of {piece}")
+    told(len(cuts), f"{name} in pieces of {piece}")
 
 
 @pytest.mark.parametrize("name", RECORDED)
