@@ -5,7 +5,8 @@ They look at a few days at most, through the indexes on times and states.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -20,6 +21,9 @@ from conch_pipe.catalog.aggregate import Aggregate
 from conch_pipe.catalog.tables import pushes as pushes_table
 from conch_pipe.catalog.tables import recordings, uploads
 from conch_pipe.model import Push, PushState, State
+
+_PLACE = re.compile(r"^(line|row) \d+(, |: )")  # where in the file; the reason is what comes after it
+_LOOKED_AT = 500  # problems that differ, be it by their place alone
 
 
 class _Epoch(GenericFunction[float]):
@@ -62,6 +66,7 @@ class Failures:
     problem: str
     uploads: int
     newest: UUID
+    newest_name: str
     newest_at: datetime
 
 
@@ -163,6 +168,7 @@ def failures(connection: Connection, organisation: str | None, since: datetime, 
         select(
             *alike,
             uploads.c.id,
+            uploads.c.name,
             uploads.c.received_at,
             func.count().over(partition_by=alike).label("number"),
             func.row_number()
@@ -172,11 +178,17 @@ def failures(connection: Connection, organisation: str | None, since: datetime, 
         .where(*conditions)
         .subquery()
     )
-    query = select(each).where(each.c.place == 1).order_by(each.c.received_at.desc()).limit(limit)
-    return tuple(
-        Failures(row.organisation, row.schema, row.problem or "", row.number, row.id, row.received_at)
-        for row in connection.execute(query)
-    )
+    query = select(each).where(each.c.place == 1).order_by(each.c.received_at.desc()).limit(_LOOKED_AT)
+    found: dict[tuple[str, str, str], Failures] = {}
+    for row in connection.execute(query):
+        problem = row.problem or ""
+        reason = _PLACE.sub("", problem)
+        key = (row.organisation, row.schema, reason)
+        if (known := found.get(key)) is not None:
+            found[key] = replace(known, problem=reason, uploads=known.uploads + row.number)
+        elif len(found) < limit:
+            found[key] = Failures(row.organisation, row.schema, problem, row.number, row.id, row.name, row.received_at)
+    return tuple(found.values())
 
 
 def late(

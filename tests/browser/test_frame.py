@@ -37,7 +37,7 @@ def test_what_failed_needs_somebody_until_it_is_put_right(page, site):
 
     opened = page("/overview")
 
-    opened.locator(".needs").get_by_role("link", name="1 upload").wait_for()
+    opened.locator(".needs").get_by_role("link", name="needs.csv").wait_for()
     opened.locator("canvas").first.wait_for()
     look(opened, "overview")
     opened.get_by_text("The same as a table").click()

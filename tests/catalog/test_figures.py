@@ -57,8 +57,8 @@ def test_slots_are_of_the_organisation_or_of_all(in_memory):
 
 def test_failures_are_told_by_reason_unless_the_file_was_sent_again_with_success(bench):
     since = bench.now()
-    received(bench, 1, failed="not an integer", name="a.csv")
-    newest = received(bench, 1, failed="not an integer", name="b.csv")
+    received(bench, 1, failed="line 3, column n: not an integer", name="a.csv")
+    newest = received(bench, 1, failed="line 7, column n: not an integer", name="b.csv")
     received(bench, 1, failed="no header", name="c.csv")
     received(bench, 1, name="c.csv")
     other = received(bench, 1, failed="no header", name="c.csv", organisation="beta")
@@ -66,8 +66,8 @@ def test_failures_are_told_by_reason_unless_the_file_was_sent_again_with_success
     def told(organisation=None, since=since):
         return bench.result(figures(bench).failures(organisation, since, 10))
 
-    acme = Failures("acme", "orgShifts", "not an integer", 2, newest.id, newest.received_at)
-    assert told() == (Failures("beta", "orgShifts", "no header", 1, other.id, other.received_at), acme)
+    acme = Failures("acme", "orgShifts", "column n: not an integer", 2, newest.id, "b.csv", newest.received_at)
+    assert told() == (Failures("beta", "orgShifts", "no header", 1, other.id, "c.csv", other.received_at), acme)
     assert told("acme") == (acme,)
     assert told(since=bench.now()) == ()
 

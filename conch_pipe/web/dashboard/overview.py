@@ -19,7 +19,8 @@ from conch_pipe.web.routes import Route
 DAYS = 3  # of failures that are still told
 MOST = 10  # of each kind
 LATE = 10  # attempts behind a push that worries: the next is 14 h after the first
-GOOD_FOR_S = 10  # figures, for all who look
+GOOD_FOR_S = 2  # figures, for all who look; longer when it takes long to find them …
+SHARE = 20  # … so that they are looked for a twentieth of the time at most
 KNOWN = 100  # figures
 # Name, what it is called, seconds of a slot, and how many there are.
 RANGES = (("1h", "1 hour", 60, 60), ("6h", "6 hours", 300, 72), ("24h", "24 hours", 900, 96))
@@ -106,13 +107,15 @@ class _Overview:
         name, words, slot_s, count = next((one for one in RANGES if one[0] == wanted), RANGES[-1])
         key, now = (actor.organisation, name), self._clock.seconds()
         traffic, until_s = self._known.pop(key, (None, 0.0))
-        if traffic is None or not 0 < until_s - now <= GOOD_FOR_S:
+        if traffic is None or until_s <= now:
             until = (int(now) // slot_s + 1) * slot_s
             since = datetime.fromtimestamp(until - count * slot_s, UTC)
             slots = await self._operations.figures.slots(
                 actor.organisation, since, datetime.fromtimestamp(until, UTC), slot_s
             )
-            traffic, until_s = _Traffic(slots, name, words, slot_s), now + GOOD_FOR_S
+            found_at = self._clock.seconds()
+            traffic = _Traffic(slots, name, words, slot_s)
+            until_s = found_at + max(GOOD_FOR_S, SHARE * (found_at - now))
         self._known[key] = (traffic, until_s)
         if len(self._known) > KNOWN:
             del self._known[next(iter(self._known))]

@@ -95,7 +95,15 @@
     cancelAnimationFrame(pending);
     pending = requestAnimationFrame(draw);
   };
-  addEventListener("resize", soon);
+  const seen = new Map();
+  const watched = new ResizeObserver((changes) => {
+    for (const one of changes) {
+      const width = Math.round(one.contentRect.width);
+      if (seen.get(one.target) !== width) soon();
+      seen.set(one.target, width);
+    }
+  });
+  for (const place of document.querySelectorAll("[data-chart]")) watched.observe(place);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", soon);
   document.addEventListener("htmx:afterSwap", (event) => {
     if (event.target === charted) soon();
