@@ -376,7 +376,7 @@ def test_a_proxy_may_have_more_connections_than_a_client(make):
 # What every answer has, and what is told of it
 
 
-@pytest.mark.parametrize("path", ["/api/openapi.json", "/api/docs", "/nowhere", "/api/external/uploads"])
+@pytest.mark.parametrize("path", ["/api/openapi.json", "/api/docs", "/api/nowhere", "/api/external/uploads"])
 def test_every_answer_has_the_headers_that_keep_browsers_in_check(door, path):
     headers = door.ask("GET", path, Authorization="").headers
 
