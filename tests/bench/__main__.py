@@ -1,6 +1,6 @@
 """``python -m tests.bench NAME …``: measures the real service, and its rivals in the same run.
 
-Names: small_files, big_upload, four_uploads, sessions, rows, memory, stall, push, recordings, or ``all``. Prints
+Names: small_files, big_upload, four_uploads, sessions, rows, memory, stall, http, push, recordings, or ``all``. Prints
 markdown for docs/performance.md. Not collected by pytest; passes or fails nothing.
 """
 
@@ -16,7 +16,18 @@ from pathlib import Path
 
 from tests.bench import measure, servers
 
-NAMES = ("small_files", "big_upload", "four_uploads", "sessions", "rows", "memory", "stall", "push", "recordings")
+NAMES = (
+    "small_files",
+    "big_upload",
+    "four_uploads",
+    "sessions",
+    "rows",
+    "memory",
+    "stall",
+    "http",
+    "push",
+    "recordings",
+)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.bench.measure import table
 from tests.bench.servers import SCHEMA, Ours, running
@@ -31,7 +32,11 @@ def run(folder: Path, rounds: int = 5) -> str:
                 with ours.sftp("-c", cipher) as sftp:
                     sftp.do(f"put {local} {SCHEMA}/stall-{number}-{cipher.partition('@')[0]}.csv")
                 ours.settle()
-    found = json.loads(report.read_text())
+    return lateness(json.loads(report.read_text()))
+
+
+def lateness(found: dict[str, Any]) -> str:
+    """The table of a report of watched.py, and where the worst stood."""
     rows = [
         [phase, f"{one['count']:,}", *(f"{one[key]:.1f}" for key in ("p50", "p99", "p999", "worst", "worst_own"))]
         for phase, one in found["phases"].items()
