@@ -8,10 +8,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
+from conch_pipe.cli.api_client import Api as Client
+from conch_pipe.cli.api_client import Place, Refused
+from conch_pipe.errors import PipeError
 from tests.live import material
 from tests.live.clients.openssh import Sftp
 from tests.live.conftest import had
@@ -112,6 +118,29 @@ def test_a_form_and_a_body_bring_their_rows(service, api):
     assert (first["status"], first["rows"], shifts["rows"]) == ("COMPLETED", 4, len(material.SHIFT_ROWS))
     assert repeated["uploadId"] == first["uploadId"]
     assert len(service.rows("orgTransactions", [first["uploadId"]])[first["uploadId"]]) == 4
+
+
+def test_fifty_at_once_with_one_key_make_one_upload(service, api):
+    """Each goes on until it has an answer, as a client in need does; there are fewer connections than clients."""
+    data = material.TRANSACTIONS.read_bytes()
+
+    def insist(_: int) -> str:
+        client = Client(Place(api.url))
+        client.use(api.token)
+        try:
+            while True:
+                with suppress(PipeError, Refused):  # in flight, or no room for another connection
+                    told = client.upload(BytesIO(data), "fifty.csv", len(data), "orgTransactions", "fifty", 0)
+                    return told["uploadId"]
+        finally:
+            client.close()
+
+    with ThreadPoolExecutor(50) as many:
+        ids = set(many.map(insist, range(50)))
+
+    _, told = api.ask("/uploads?fileName=fifty.csv")
+    assert {one["uploadId"] for one in told["uploads"]} == ids
+    assert len(ids) == 1
 
 
 def test_problems_of_a_bad_file_are_told(api, tmp_path):
