@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
 
 import twisted
 from conch_pipe.catalog import Catalog
@@ -74,7 +75,7 @@ class Watching:
             Disks(self._places, lambda size: max(disk.free_bytes, disk.free_share * size)),
             Children({"door": self._door_pids, "worker": lambda: [*workers.pids, *loaders.pids]}),
         )
-        self.metrics = Exposition(self.tally, reactor, looks, (self._readiness, self._standing))
+        self.metrics = Exposition(self.tally, reactor, looks, (self._readiness, self._standing), self._in_thread)
 
     # What is asked whether it works.
 
@@ -128,6 +129,9 @@ class Watching:
         yield all_of.RUNNING, (), uploads
         if self._counting.certificate_until is not None:
             yield all_of.CERTIFICATE, (), self._counting.certificate_until
+
+    def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        return deferToThreadPool(self._clock, self._clock.getThreadPool(), function, *arguments)
 
     def _door_pids(self) -> list[int]:
         return [one["pid"] for one in self._sftp.facts()] if isinstance(self._sftp, Doors) else []

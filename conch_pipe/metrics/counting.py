@@ -56,7 +56,7 @@ class Counting:
                 (events.PERSON_SIGNED_IN, lambda told: self._logins.add(("dashboard", "ok"))),
                 (events.PERSON_SIGN_IN_FAILED, self._not_signed_in),
                 (events.SESSION_REFUSED, self._session_refused),
-                (events.RECORDING_ACCEPTED, lambda told: self._recordings.add((told["organisation"], "accepted"))),
+                (events.RECORDING_ACCEPTED, self._recording_accepted),
                 (events.RECORDING_REPEATED, lambda told: self._recordings.add((told["organisation"], "repeated"))),
                 (events.RECORDING_REFUSED, self._recording_refused),
                 (events.PUSH_ATTEMPTED, self._attempted),
@@ -78,6 +78,10 @@ class Counting:
 
     def _stored(self, told: Fields) -> None:
         labels = told["organisation"], told["schema"], told["door"]
+        whose = labels[:2]
+        self._uploads.expect(whose)
+        self._rows.expect(whose)
+        self._rejected.expect(whose)
         self._received.add(labels)
         self._bytes.add(labels, told["bytes"])
         self._stages.add(("accept",), told["seconds"])
@@ -114,6 +118,12 @@ class Counting:
 
     def _session_refused(self, told: Fields) -> None:
         self._turned_away.add((told.get("door", "sftp"),))
+
+    def _recording_accepted(self, told: Fields) -> None:
+        whose = (told["organisation"],)
+        self._attempts.expect(whose)
+        self._ended.expect(whose)
+        self._recordings.add((*whose, "accepted"))
 
     def _recording_refused(self, told: Fields) -> None:
         # What a manifest says of itself is only believed when it is accepted.

@@ -14,14 +14,15 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from conch_pipe.health import Question
+from conch_pipe.interfaces import InThread
 from conch_pipe.interfaces.health import IMetrics
 from conch_pipe.metrics.catalogue import GAUGES, Sample
-from conch_pipe.metrics.tally import Sum, Tally
+from conch_pipe.metrics.tally import Snapshot, Tally
 
 KEPT_S = 1.0  # a text
 ASKED_S = 5.0  # what others told
@@ -31,23 +32,22 @@ WAIT_S = 3.0  # longer than a check of the service takes, or it would be left ou
 class Families(Collector):
     """See prometheus_client's Collector: what there is at one moment."""
 
-    def __init__(self, tally: Tally, samples: Iterable[Sample]) -> None:
-        self._tally = tally
+    def __init__(self, counted: Snapshot, samples: Iterable[Sample]) -> None:
+        self._counted = counted
         self._samples = samples
 
     def collect(self) -> Iterator[Family]:
         """All families; those that nobody told of are there without a sample."""
-        for cells in self._tally:
-            metric = cells.metric
-            if isinstance(cells, Sum):
+        for metric, cells in self._counted:
+            if metric.kind == "counter":
                 counter = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
-                for labels, value in cells.cells.items():
+                for labels, value in cells.items():
                     counter.add_metric(labels, value)
                 yield counter
                 continue
             spread = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
             bounds = [*map(str, metric.buckets), "+Inf"]
-            for labels, numbers in cells.cells.items():
+            for labels, numbers in cells.items():
                 buckets = list(zip(bounds, accumulate(numbers[:-1]), strict=True))
                 spread.add_metric(labels, buckets, sum_value=numbers[-1])
             yield spread
@@ -68,6 +68,7 @@ class Exposition:
 
     :param looks: functions of samples, which return at once.
     :param questions: functions of a Deferred of samples; what is not answered in time, or fails, is left out.
+    :param in_thread: where the text is written: thousands of lines take some 20 ms.
     """
 
     def __init__(
@@ -76,7 +77,9 @@ class Exposition:
         clock: IReactorTime,
         looks: Sequence[Callable[[], Iterable[Sample]]] = (),
         questions: Sequence[Callable[[], Deferred[Iterable[Sample]]]] = (),
+        in_thread: InThread = execute,
     ) -> None:
+        self._in_thread: Any = in_thread
         self._tally = tally
         self._clock = clock
         self._looks = looks
@@ -96,7 +99,12 @@ class Exposition:
             answer = await waiting
             if not answer.problem:
                 samples += answer.value
-        registry = CollectorRegistry()
-        registry.register(Families(self._tally, samples))
-        ProcessCollector(registry=registry)
-        return generate_latest(registry)
+        text: bytes = await self._in_thread(_written, self._tally.now(), samples)
+        return text
+
+
+def _written(counted: Snapshot, samples: list[Sample]) -> bytes:
+    registry = CollectorRegistry()
+    registry.register(Families(counted, samples))
+    ProcessCollector(registry=registry)
+    return generate_latest(registry)

@@ -17,6 +17,7 @@ MOST = 200  # sets of open labels of one metric
 OTHER = "other"  # stands for all beyond them
 
 Labels = tuple[str, ...]
+Snapshot = list[tuple[Metric, dict[Labels, Any]]]
 
 
 class _Cells:
@@ -25,16 +26,37 @@ class _Cells:
     def __init__(self, metric: Metric, most: int) -> None:
         self.metric = metric
         self._most = most
-        self._open = [label in OPEN for label in metric.labels]
+        self._open = sum(label in OPEN for label in metric.labels)  # they are the first ones
         self._known: set[Labels] = set()
+
+    def expect(self, opened: Labels) -> bool:
+        """Something of these open labels will be counted: from zero, or the first one would be no increase.
+
+        :returns: False when there are too many already.
+        """
+        if opened in self._known:
+            return True
+        if len(self._known) >= self._most:
+            return False
+        self._known.add(opened)
+        self.fill_all(opened)
+        return True
+
+    def fill(self, labels: Labels) -> Any:
+        """It is there, with nothing in it."""
+        raise NotImplementedError
+
+    def fill_all(self, opened: Labels = ()) -> None:
+        """All sets with these open labels, when the others have fixed values."""
+        values = [self.metric.values.get(label, ()) for label in self.metric.labels[self._open :]]
+        for closed in itertools.product(*values):
+            self.fill((*opened, *closed))
 
     def _place(self, labels: Labels) -> Labels:
         """Where a set that is new is counted."""
-        opened = tuple(itertools.compress(labels, self._open))
-        if not opened or opened in self._known or len(self._known) < self._most:
-            self._known.add(opened)
+        if not self._open or self.expect(labels[: self._open]):
             return labels
-        return tuple(OTHER if free else value for value, free in zip(labels, self._open, strict=True))
+        return (OTHER,) * self._open + labels[self._open :]
 
 
 class Sum(_Cells):
@@ -100,10 +122,8 @@ class Tally:
         }
         if filled:
             for cells in self._cells.values():
-                metric = cells.metric
-                if all(label in metric.values for label in metric.labels):
-                    for labels in itertools.product(*(metric.values[label] for label in metric.labels)):
-                        cells.fill(labels)
+                if not OPEN.intersection(cells.metric.labels):
+                    cells.fill_all()
 
     def __iter__(self) -> Iterator[Sum | Spread]:
         return iter(self._cells.values())
@@ -119,6 +139,16 @@ class Tally:
         found = self._cells[metric.name]
         assert isinstance(found, Spread)
         return found
+
+    def now(self) -> Snapshot:
+        """All there is at this moment, for another thread."""
+        return [
+            (
+                cells.metric,
+                {labels: told[:] if isinstance(told, list) else told for labels, told in cells.cells.items()},
+            )
+            for cells in self._cells.values()
+        ]
 
     def take(self) -> list[list[Any]]:
         """What was counted since the last time, as JSON has it: name, labels, number or numbers."""

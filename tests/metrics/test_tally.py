@@ -7,7 +7,17 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conch_pipe.metrics.catalogue import COUNTED, LAG, LOGINS, REFUSED, STAGE_SECONDS, STAGES, UPLOADS
+from conch_pipe.metrics.catalogue import (
+    COUNTED,
+    LAG,
+    LOGINS,
+    METRICS,
+    OPEN,
+    REFUSED,
+    STAGE_SECONDS,
+    STAGES,
+    UPLOADS,
+)
 from conch_pipe.metrics.tally import MOST, OTHER, Tally
 
 
@@ -52,9 +62,28 @@ def test_a_flood_of_organisations_ends_in_one_that_stands_for_all_others():
     tally.sum(UPLOADS).add(("org-1", "shifts", "completed"))  # is known, so are its other verdicts
 
     cells = tally.sum(UPLOADS).cells
-    assert len(cells) == MOST + 2
+    assert len(cells) == 2 * MOST + 1
     assert cells[OTHER, OTHER, "failed"] == 9 * MOST
     assert cells["org-1", "shifts", "completed"] == 1
+
+
+def test_the_first_of_an_organisation_is_an_increase_too():
+    """Of a series that begins with 1, Prometheus cannot tell that there was none before."""
+    door, parent = Tally(COUNTED, filled=False), Tally(COUNTED)
+    door.sum(UPLOADS).expect(("acme", "shifts"))
+    parent.merge(sent(door))
+    assert parent.sum(UPLOADS).cells == {("acme", "shifts", "completed"): 0, ("acme", "shifts", "failed"): 0}
+
+    door.sum(UPLOADS).add(("acme", "shifts", "failed"))
+    parent.merge(sent(door))
+
+    assert parent.sum(UPLOADS).cells["acme", "shifts", "failed"] == 1
+
+
+def test_open_labels_are_the_first_of_each_metric():
+    for metric in METRICS.values():
+        free = [label in OPEN for label in metric.labels]
+        assert free == sorted(free, reverse=True), metric.name
 
 
 def test_the_cap_holds_for_what_doors_tell_as_well():
