@@ -75,6 +75,7 @@ class Pages:
             "time": shown.time,
             "away": lambda at: shown.away(at, self.now),
             "text": shown.text,
+            "printable": shown.printable,
         }
         self._jinja.globals |= {"static": files.path, "nothing": shown.NOTHING, "Scope": Scope, "themes": THEMES}
 

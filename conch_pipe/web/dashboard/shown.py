@@ -60,8 +60,12 @@ def _two(seconds: int, each: int, unit: str, smaller: int, small: str) -> str:
 
 def text(value: str) -> Markup:
     """What a partner wrote, apart from what is around it: control characters as escapes, any direction in its place."""
-    safe = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in value)
-    return Markup("<bdi>{}</bdi>").format(safe)
+    return Markup("<bdi>{}</bdi>").format(printable(value))
+
+
+def printable(value: str) -> str:
+    """The same where there can be no element, in a title."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in value)
 
 
 def time(at: datetime | None) -> Markup:
