@@ -20,7 +20,6 @@ EVENTS = (
     *("remote.disabled", "credential.revoked"),
 )
 SHAPES = ("standard", "pipe")
-_HOURS = 3_600.0
 
 
 @click.group(cls=Group)
@@ -193,7 +192,7 @@ def remove_webhook(session: Session, id: str) -> None:
 @click.pass_obj
 def rotate_webhook(session: Session, id: str, overlap_hours: float) -> None:
     """A new signing secret, shown now and never again. Meanwhile messages carry two signatures."""
-    rotated, secret = now(session.operations.webhooks.rotate(id, overlap_hours * _HOURS))
+    rotated, secret = now(session.operations.webhooks.rotate(id, overlap_hours))
     session.out.document(_document(rotated) | {"secret": secret, "overlap_hours": overlap_hours})
     session.out.say(f"signing secret: {secret}")
     session.out.say(f"it is not shown again; the old one signs as well for {overlap_hours:g} hours")

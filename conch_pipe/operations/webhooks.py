@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from conch_pipe.operations import Means
 
 
+_HOUR_S = 3_600.0
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """One webhook as it stands.
@@ -127,12 +130,12 @@ class Webhooks:
         """Tell it nothing that happens from now on. :raises PipeError: NOT_FOUND."""
         return self._catalog.disable(webhook_id)
 
-    def rotate(self, webhook_id: str, overlap_s: float) -> Awaitable[tuple[Webhook, str]]:
-        """A new signing secret, told this once; the old one signs as well for a while.
+    def rotate(self, webhook_id: str, overlap_hours: float) -> Awaitable[tuple[Webhook, str]]:
+        """A new signing secret, told this once; the old one signs as well for so long. Each message has both then.
 
         :raises PipeError: NOT_FOUND; FAILED, no key to seal with.
         """
-        return self._catalog.rotate(webhook_id, overlap_s)
+        return self._catalog.rotate(webhook_id, overlap_hours * _HOUR_S)
 
     def remove(self, webhook_id: str) -> Awaitable[int]:
         """With its secret and its log. :returns: how many messages waited. :raises PipeError: NOT_FOUND."""

@@ -15,8 +15,6 @@ from conch_pipe.web.request import Request
 from conch_pipe.web.responses import Response, document
 from conch_pipe.web.routes import Route
 
-_HOUR_S = 3_600.0
-
 
 class WebhookViews:
     """See the module."""
@@ -93,7 +91,7 @@ class WebhookViews:
         """POST /api/webhooks/{id}/rotate."""
         await self._found(request, Scope.WEBHOOKS, id)
         asked = await taken(request, documents.RotateRequest)
-        rotated, secret = await self._webhooks.rotate(id, asked.overlap_hours * _HOUR_S)
+        rotated, secret = await self._webhooks.rotate(id, asked.overlap_hours)
         return document(documents.WebhookMade(**documents.told(rotated), secret=secret))
 
     async def _found(self, request: Request, scope: Scope, webhook_id: str) -> Webhook:
