@@ -75,7 +75,11 @@ LOGINS = _counter(
     "logins", "Logins of clients, and of people at the dashboard.", door=(*_DOORS, "dashboard"),
     outcome=("ok", *FAILED_LOGINS),
 )  # fmt: skip
-TURNED_AWAY = _counter("connections_refused", "Connections refused or ended before they could do harm.", door=_DOORS)
+TURNED_AWAY = _counter(
+    "connections_refused",
+    "Connections refused or ended early, as the log tells them; of a flood it tells only some.",
+    door=_DOORS,
+)
 RECORDINGS = _counter(
     "recordings", "Recordings handed over.", "organisation", outcome=("accepted", "repeated", "refused")
 )

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.health import KEPT_S, WAIT_S
 from conch_pipe.model import Scope
+from conch_pipe.web.health import PROOF_S
 from tests.web.conftest import Answer, Door
 
 NEAR = "127.0.0.1"
@@ -93,6 +94,20 @@ def test_a_part_that_hangs_does_not_hang_the_probe_and_is_asked_once(door):
     asked[0].callback("at last")
     door.clock.advance(KEPT_S)
     assert len(asked) == 1
+
+
+def test_a_catalog_that_does_not_know_tokens_any_more_hangs_nobody(door, monkeypatch):
+    """Who probes with a token must learn just then that something is wrong."""
+    monkeypatch.setattr(type(door.catalog.tokens), "actor", lambda *_: Deferred())
+    door.checks["catalog"] = broken
+    token = "Bearer pst_unknown"
+    ready = door.connect().ask("GET", "/readyz", Authorization=token)
+    numbers = door.connect().ask("GET", "/metrics", Authorization=token)
+    assert (ready.answers, numbers.answers) == ([], [])
+    door.clock.advance(PROOF_S)
+
+    assert (ready.answer.status, ready.answer.json["checks"][0]) == (503, {"name": "catalog", "ok": False})
+    assert (numbers.answer.status, numbers.answer.code) == (503, "busy")
 
 
 def test_while_it_drains_it_lives_and_is_not_ready(door):
