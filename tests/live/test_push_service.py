@@ -16,6 +16,7 @@ import pytest
 
 from tests.live import pushing
 from tests.live.forwarder import forwarder
+from tests.live.operators import Program, answer
 from tests.live.push_servers import WatchedServer
 from tests.live.service import BIN, Service, running, wait_for
 from tests.live.sftp_servers import Sshd, make_key
@@ -336,3 +337,53 @@ def test_with_several_processes_the_parent_pushes(fresh_service, server):
     arrived(server.files / "in", made)
     for one in made:
         assert pushing.attempts(service, one) == {"parents": [(1, "OK", "")]}
+
+
+def test_recordings_are_told_over_http_by_path_or_with_their_files_and_tried_again(service, server):
+    """The program waits for nothing but the answer: the service hashes, records and pushes."""
+    pushing.add_remote(service, "told", server)
+    environment(service, "told", "--remote", "told")
+    program = Program(service)
+    made = {"told-1": {}, "told-2": {}}
+    for role, path in pushing.files_of(service, "told-1", GROUP).items():
+        made["told-1"][role] = (path, path.read_bytes())
+    form = b""
+    fields = {"organisation": pushing.ORGANISATION, "environment": "told", "id": "told-2"}
+    for name, value in fields.items():
+        form += f'--edge\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+    for role, path in pushing.files_of(service, "told-2", GROUP).items():
+        made["told-2"][role] = (path, path.read_bytes())
+        head = f'--edge\r\nContent-Disposition: form-data; name="{role}"; filename="{path.name}"\r\n\r\n'
+        form += head.encode() + path.read_bytes() + b"\r\n"
+
+    by_path = program.ask(
+        "POST",
+        "/api/recordings",
+        **(fields | {"id": "told-1"}),
+        files={role: str(path) for role, (path, _) in made["told-1"].items()},
+    )
+    with_files = answer(
+        program.send("POST", "/api/recordings", form + b"--edge--\r\n", "multipart/form-data; boundary=edge")
+    )
+
+    assert (by_path[0], with_files[0]) == (201, 201)
+    delivered(service, "told", *made)
+    arrived(server.files / "in", made)
+    status, shown_now = program.ask("GET", f"/api/recordings/{with_files[1]['uid']}")
+    assert (status, [(one["remote"], one["state"]) for one in shown_now["pushes"]]) == (200, [("told", "DELIVERED")])
+    _, log = program.ask("GET", f"/api/pushes?recording={by_path[1]['uid']}")
+    assert [(one["recordingId"], one["protocol"], one["status"]) for one in log["pushes"]] == [
+        ("told-1", f"SFTP/{server.port}", "OK")
+    ]
+    assert log["pushes"][0]["hostKey"] == fingerprint(server.host_key)
+
+    server.stop()
+    late = pushing.files_of(service, "told-3", SMALL)
+    _, told = program.ask("POST", "/api/recordings", **(fields | {"id": "told-3"}), files={"main": str(late["main"])})
+    tried(service, "told", "told-3")
+    assert program.ask("POST", f"/api/recordings/{told['uid']}/retry", remote="told")[0] == 202
+    tried(service, "told", "told-3", times=2)
+    assert [(number, status) for number, status, _ in pushing.attempts(service, "told-3")["told"]] == [
+        (1, "SFTP_CONNECTION_TIMEOUT"),
+        (0, "SFTP_CONNECTION_TIMEOUT"),
+    ]

@@ -15,6 +15,7 @@ from tests.live.clients.libraries import SCRIPTS, Asyncssh
 from tests.live.clients.openssh import Sftp
 from tests.live.conftest import had
 from tests.live.material import TRANSACTION_ROWS, assert_rows_are
+from tests.live.operators import Program
 from tests.live.service import Login
 from tests.live.sessions import channel, connected, put, refused, session
 
@@ -65,7 +66,8 @@ def test_two_organisations_do_not_see_each_other(service, target, other_login, t
         assert_rows_are(rows[upload["id"]], TRANSACTION_ROWS, upload)
 
 
-def test_a_revoked_credential_ends_its_open_session(service, other_login, tmp_path, files):
+@pytest.mark.parametrize("over", ["the command line", "http"])
+def test_a_revoked_credential_ends_its_open_session(service, other_login, tmp_path, files, over):
     """Within seconds, in the middle of a put, which leaves nothing; and nobody gets in with it again."""
     target = service.target(tmp_path / "revoked", other_login)
     with connected(target) as transport:
@@ -73,7 +75,11 @@ def test_a_revoked_credential_ends_its_open_session(service, other_login, tmp_pa
         file.write(files.csv.read_bytes())
         file.flush()
 
-        service.command("credential", "revoke", other_login.client_id)
+        if over == "http":
+            path = f"/api/credentials/{other_login.client_id}/revoke"
+            assert Program(service).ask("POST", path)[0] == 200
+        else:
+            service.command("credential", "revoke", other_login.client_id)
 
         deadline = time.monotonic() + REVOKED_WITHIN_S
         while transport.is_active() and time.monotonic() < deadline:
