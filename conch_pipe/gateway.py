@@ -201,14 +201,13 @@ class Gateway(Service):
         return Deferred.fromCoroutine(self._stop())
 
     def _tell(self) -> None:
-        """What status tells, when it changed."""
+        """What status tells."""
         if isinstance(self.sftp, Doors):
             fresh = {"sessions": self.sftp.sessions, "doors": self.sftp.facts()}
         else:
             fresh = {"sessions": len(self.sftp.visits)}
-        if not self._facts.items() >= fresh.items():
-            self._facts |= fresh
-            self.presence.announce(**self._facts)
+        self._facts |= fresh
+        self.presence.announce(**self._facts)
 
     # What door processes are given and tell.
 

@@ -25,9 +25,13 @@ class Presence:
     :param state: the folder; ``run`` in it is made when missing.
     """
 
+    _log = Logger(namespace="conch_pipe")
+
     def __init__(self, state: Path) -> None:
         self._folder = state / "run"
         self._note = self._folder / "service.json"
+        self._told = ""
+        self._failed = False
         self._lock: int | None = None
         self._mark: int | None = None
 
@@ -83,10 +87,24 @@ class Presence:
         return mark
 
     def announce(self, **facts: Any) -> None:
-        """Say where the service listens; readers see the old note or the new one, never half of one."""
+        """Say where the service listens; readers see the old note or the new one, never half of one.
+
+        Call it again and again: nothing is written unless something changed, and what a full disk did not take is
+        written when there is room.
+        """
+        text = json.dumps(facts, default=str) + "\n"
+        if text == self._told:
+            return
         fresh = self._folder / "service.json.new"
-        fresh.write_text(json.dumps(facts, default=str) + "\n")
-        fresh.replace(self._note)
+        try:
+            fresh.write_text(text)
+            fresh.replace(self._note)
+        except OSError as error:
+            if not self._failed:
+                self._log.warn("status tells what was before: {problem}", problem=error.strerror)
+            self._failed = True
+            return
+        self._told, self._failed = text, False
 
     def leave(self) -> None:
         """Take note and lock away; again, or without the lock, it is no error and touches nobody else's."""

@@ -9,6 +9,7 @@ import os
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 
 from conch_pipe.errors import Code, PipeError
@@ -28,6 +29,25 @@ def test_a_second_service_on_the_same_state_is_refused(tmp_path, monkeypatch):
     assert refused.value.code is Code.CONFLICT
     assert (tmp_path / "run" / "service.json").exists()
     first.leave()
+
+
+def test_a_note_that_could_not_be_written_is_written_when_there_is_room(tmp_path):
+    """Once a second it is tried; a full disk must not end that, nor fill the log."""
+    presence, note = Presence(tmp_path), tmp_path / "run" / "service.json"
+    presence.hold()
+    presence.announce(sessions=1)
+    (tmp_path / "run" / "service.json.new").mkdir()  # nothing can be written to it
+    with capturedLogs() as logged:
+        for sessions in (2, 2, 3):
+            presence.announce(sessions=sessions)
+    assert json.loads(note.read_text()) == {"sessions": 1}
+    assert len(logged) == 1
+
+    (tmp_path / "run" / "service.json.new").rmdir()
+    presence.announce(sessions=3)
+
+    assert json.loads(note.read_text()) == {"sessions": 3}
+    presence.leave()
 
 
 def test_the_note_of_a_service_that_crashed_is_gone_when_the_next_one_starts(tmp_path):
