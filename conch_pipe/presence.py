@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from twisted.logger import Logger
+
 from conch_pipe.errors import Code, PipeError
 
 LOOK_S = 0.1
