@@ -19,6 +19,8 @@ pytestmark = pytest.mark.live
 
 DOSE = int(os.environ.get("PIPE_DOSE", "1"))
 EXAMPLES = 10 * DOSE
+MANY = ("--phases", "examples,coverage,fuzzing")
+FEW = MANY if DOSE > 1 else ("--phases", "examples,coverage")  # of operations there are 46
 STEADY = ("--generation-deterministic",) if DOSE == 1 else ()
 # What is described says less than what is so: that a schema must be enabled, and what a file must have in it.
 CHECKS = ("--checks", "all", "--exclude-checks", "positive_data_acceptance")
@@ -44,7 +46,7 @@ def asked(service: Service, folder: Path, token: str, *options: str, **parameter
     service.hides(password=token)
     done = subprocess.run(
         [str(BIN / "st"), "--config-file", "schemathesis.toml", "run", f"{url}/api/openapi.json", *CHECKS, *STEADY,
-         "--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES), "--continue-on-failure",
+         "--max-examples", str(EXAMPLES), "--continue-on-failure",
          "--warnings", "off", "--no-color", *options],
         env=os.environ | {"TOKEN": token}, cwd=folder, capture_output=True, text=True, timeout=110 * DOSE, check=False,
     )  # fmt: skip
@@ -66,7 +68,7 @@ def test_the_upload_api_does_as_it_is_described(service, token, tmp_path):
     sent = json.loads(service.command(*words))
 
     asked(
-        *(service, tmp_path, token, "--include-path-regex", "^/api/external/upload"),
+        *(service, tmp_path, token, *MANY, "--include-path-regex", "^/api/external/upload"),
         path_id=sent["uploadId"],
         query_schemaType="orgShifts",
     )
@@ -74,4 +76,11 @@ def test_the_upload_api_does_as_it_is_described(service, token, tmp_path):
 
 def test_logins_do_as_they_are_described(service, token, tmp_path):
     """Each wrong one takes its second: several at a time."""
-    asked(service, tmp_path, token, "--include-path", "/api/external/auth/token", "--workers", "8")
+    asked(service, tmp_path, token, *MANY, "--include-path", "/api/external/auth/token", "--workers", "8")
+
+
+def test_operations_do_as_they_are_described(service, tmp_path):
+    """The last here: what there is in the service is created, changed and deleted, credentials of others too."""
+    made = service.command("token", "create", "everything", "--scope", "all", "--json", gives_secret=True)
+
+    asked(service, tmp_path, json.loads(made)["token"], *FEW, "--exclude-path-regex", "^/api/external/")

@@ -37,7 +37,8 @@ async def taken(request: Request, model: type[M]) -> M:
     """
     found = await fields(request)
     try:
-        return model.model_validate(found)
+        # As JSON and strictly: 0 is not false. Else Pydantic takes what the description does not say.
+        return model.model_validate_json(json.dumps(found), strict=True)
     except ValidationError as error:
         mistakes = mistakes_of(error)
     raise Refused("invalid", mistakes[0], mistakes=mistakes)
