@@ -22,6 +22,7 @@ from tests.live.service import Service, running
 AXE = Path(__file__).parent / "node" / "node_modules" / "axe-core" / "axe.min.js"
 PASSWORD = "kanarek of eleven words, or not quite"
 OPERATOR, MEMBER = "olga", "mina@demo.example"
+SETTINGS = {"push.networks_allowed": "127.0.0.0/8", "webhooks.networks_allowed": "127.0.0.0/8"}
 SIZES = {"desktop": (1280, 860), "phone": (390, 844)}
 COLUMNS = "shift_id,store_id,employee_id,role,starts_at,ends_at,break_minutes,status,hourly_rate,published\n"
 HOSTILE = "<img src=x onerror=alert(1)>\u202egnp.csv"
@@ -89,7 +90,7 @@ _JSON = {"Content-Type": "application/json"}
 @pytest.fixture(scope="session")
 def site(browser, tmp_path_factory) -> Iterator[Site]:
     """The service of these tests; what one leaves in it the next may see."""
-    with running(tmp_path_factory.mktemp("browser")) as service:
+    with running(tmp_path_factory.mktemp("browser"), SETTINGS) as service:
         service.hides(password=PASSWORD)
         made = Site(service)
         made.person(OPERATOR)
@@ -129,8 +130,9 @@ def page(browser, site, signed_in) -> Iterator[Callable[..., Any]]:
     foreign: list[str] = []
 
     def heard(message: Any) -> None:
-        # A page that is refused is told with its status there; that is what its test is about.
-        if message.type in ("error", "warning") and "the server responded with a status of" not in message.text:
+        # What a test is about: a page that is refused is told with its status there, as is a cut line.
+        told = ("the server responded with a status of", "net::ERR_INTERNET_DISCONNECTED")
+        if message.type in ("error", "warning") and not any(one in message.text for one in told):
             complaints.append(f"{message.location.get('url')}: {message.text}")
 
     def asked(request: Any) -> None:
@@ -180,6 +182,18 @@ def look(page: Any, name: str) -> None:
             page.wait_for_timeout(50)  # two frames: what is drawn again has been
             picture(page, f"{name}-{size}-{scheme}")
             assert axe(page) == [], (name, size, scheme)
+        over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert over <= 0, f"{name} is {over} pixels wider than a {size}"
+
+
+def glance(page: Any, name: str) -> None:
+    """As ``look``, but only light on a desk and dark on a phone."""
+    for (size, (width, height)), scheme in zip(SIZES.items(), ("light", "dark"), strict=True):
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_timeout(50)
+        picture(page, f"{name}-{size}-{scheme}")
+        assert axe(page) == [], (name, size, scheme)
         over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert over <= 0, f"{name} is {over} pixels wider than a {size}"
 
