@@ -47,6 +47,7 @@ def test_refusals_have_a_code(program):
         (404, {"organisation": "nobody", "name": "other"}),
         (400, {"organisation": "acme"}),
         (400, {"organisation": "acme", "name": "other", "colour": "red"}),
+        (400, {"organisation": "acme", "name": "other", "deleteDelivered": 0}),
     ):
         program.refused("POST", "/api/environments", status, **fields)
 
