@@ -13,8 +13,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from twisted.logger import Logger
-
 from conch_pipe.errors import Code, PipeError
 
 LOOK_S = 0.1
@@ -26,8 +24,6 @@ class Presence:
 
     :param state: the folder; ``run`` in it is made when missing.
     """
-
-    _log = Logger(namespace="conch_pipe")
 
     def __init__(self, state: Path) -> None:
         self._folder = state / "run"
@@ -103,7 +99,9 @@ class Presence:
             fresh.replace(self._note)
         except OSError as error:
             if not self._failed:
-                self._log.warn("status tells what was before: {problem}", problem=error.strerror)
+                from twisted.logger import Logger  # commands that ask whether a service runs need no Twisted
+
+                Logger(namespace="conch_pipe").warn("status tells what was before: {problem}", problem=error.strerror)
             self._failed = True
             return
         self._told, self._failed = text, False
