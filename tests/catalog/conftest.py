@@ -35,6 +35,7 @@ from conch_pipe.model import (
     new_id,
     utc,
 )
+from tests import catalogs
 from tests.conftest import CANARY
 
 SECRETS = RemoteSecrets(f"opens-the-north-{CANARY}")
@@ -198,12 +199,13 @@ COMPLETED = Outcome(done=True, upload={"state": State.COMPLETED, "rows": 2, "rej
 def bench(request, tmp_path) -> Iterator[Bench]:
     """A catalog over each kind of database."""
     pump = Pump()
-    url = f"sqlite:///{tmp_path}/catalog.sqlite"
-    if request.param == "threads":
-        database = Database(url, pump.deliver)
+    database: Database | DirectDatabase
+    if request.param == "memory":
+        database = catalogs.in_memory()
     else:
-        database = DirectDatabase(url if request.param == "file" else "sqlite://")
-    database.open()
+        url = catalogs.on_disk(tmp_path / "catalog.sqlite")
+        database = Database(url, pump.deliver) if request.param == "threads" else DirectDatabase(url)
+        database.open()
     yield Bench(database, pump, new_keys(tmp_path))
     pump.result(database.close())
 
@@ -211,7 +213,6 @@ def bench(request, tmp_path) -> Iterator[Bench]:
 @pytest.fixture
 def in_memory(tmp_path) -> Iterator[Bench]:
     """The fastest one."""
-    database = DirectDatabase("sqlite://")
-    database.open()
+    database = catalogs.in_memory()
     yield Bench(database, Pump(), new_keys(tmp_path))
     database.close()

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from sqlalchemy import delete
 from sqlalchemy.dialects import postgresql
 
-from conch_pipe.catalog import DirectDatabase, claims, jobs
+from conch_pipe.catalog import claims, jobs
 from conch_pipe.catalog.tables import jobs as table
 from conch_pipe.model import Job, Outcome
+from tests import catalogs
 from tests.catalog.conftest import Bench, Pump
 
 LANES = ("", "a", "b", "c")
@@ -115,8 +116,7 @@ steps = st.one_of(
 @pytest.fixture(scope="module")
 def bench_of_all() -> Iterator[Bench]:
     """One for all examples: making it takes longer than they do."""
-    database = DirectDatabase("sqlite://")
-    database.open()
+    database = catalogs.in_memory()
     bench = Bench(database, Pump())
     yield bench
     bench.result(database.close())

@@ -13,6 +13,7 @@ from conch_pipe.catalog import DirectDatabase
 from conch_pipe.catalog.tables import remote_secrets
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Pin, PushState, Remote, RemoteSecrets, Role
+from tests import catalogs
 from tests.catalog.conftest import SECRETS, Bench, Pump, new_keys
 from tests.conftest import CANARY
 
@@ -115,8 +116,7 @@ def test_a_remote_without_a_key_to_seal_with_is_not_added(bench):
 
 
 def test_without_a_key_file_remotes_may_be_looked_at_only():
-    database = DirectDatabase("sqlite://")
-    database.open()
+    database = catalogs.in_memory()
     bench = Bench(database, Pump())
 
     assert code(bench, bench.catalog.organisations.create("acme").addCallback(lambda _: bench.remote())) is Code.FAILED

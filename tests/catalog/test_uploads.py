@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conch_pipe.catalog import DirectDatabase, Filter
+from conch_pipe.catalog import Filter
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Job, Outcome, Problem, State, new_id, utc
+from tests import catalogs
 from tests.catalog.conftest import COMPLETED, Bench, Pump
 
 DAY = 86_400
@@ -274,8 +275,7 @@ MOVES = ["claim", "complete", "fail", "again", "die", "renew", "wait", "retry"]
 @given(moves=st.lists(st.sampled_from(MOVES), max_size=15))
 def test_states_move_only_as_ruled_whatever_the_order_of_calls(moves):
     """Ruling 7, with stale jobs settled as well as fresh ones."""
-    database = DirectDatabase("sqlite://")
-    database.open()
+    database = catalogs.in_memory()
     bench = Bench(database, Pump())
     upload = bench.accept()
     jobs: list[Job] = []

@@ -17,6 +17,7 @@ from conch_pipe.errors import Code, PipeError
 from conch_pipe.intake.recordings import RecordingIntake
 from conch_pipe.interfaces import IRecordings
 from conch_pipe.model import Environment, Push, Recording, Role, new_id, utc
+from tests import catalogs
 from tests.intake.fakes import START, Gate, HeardEvents
 
 
@@ -135,7 +136,7 @@ class CatalogStudio(Studio):
     """The same with a catalog, for what does not need its failures."""
 
     def made_recordings(self) -> Any:
-        database = DirectDatabase(f"sqlite:///{self.folder / 'catalog.sqlite'}")
+        database = DirectDatabase(catalogs.on_disk(self.folder / "catalog.sqlite"))
         database.open()
         catalog = Catalog(database, self.clock)
         catalog.organisations.create("acme")

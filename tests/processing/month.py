@@ -20,7 +20,6 @@ from sqlalchemy import func, select
 from twisted.internet.defer import succeed
 
 from conch_pipe.catalog.catalog import Catalog
-from conch_pipe.catalog.database import DirectDatabase
 from conch_pipe.catalog.sealing import KeyFile
 from conch_pipe.catalog.tables import jobs as job_table
 from conch_pipe.events import Events
@@ -44,6 +43,7 @@ from conch_pipe.processing.lanes import Lanes
 from conch_pipe.processing.push import PushChain
 from conch_pipe.processing.retention import Deleted, Retention
 from conch_pipe.processing.runner import Runner
+from tests import catalogs
 from tests.processing.push_fakes import HeapClock, MemoryPushes, ScriptedPusher, arrived, no_files
 
 ROLES = (Role.MAIN, Role.RAW, Role.SNAPSHOT)
@@ -98,8 +98,7 @@ class Real:
 
     def __init__(self, clock: HeapClock, folder: Path) -> None:
         self.clock = clock
-        self.database = DirectDatabase("sqlite://")
-        self.database.open()
+        self.database = catalogs.in_memory()
         keys = KeyFile(folder / "keys")
         keys.make()
         self.catalog = Catalog(self.database, clock, keys)

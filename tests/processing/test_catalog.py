@@ -6,12 +6,12 @@ import pytest
 from twisted.internet.defer import maybeDeferred
 
 from conch_pipe.catalog.catalog import Catalog
-from conch_pipe.catalog.database import DirectDatabase
 from conch_pipe.errors import Code, PipeError, WorkerDied
 from conch_pipe.events import Events
 from conch_pipe.model import Job, State, utc
 from conch_pipe.processing import ingest
 from conch_pipe.processing.runner import Runner
+from tests import catalogs
 from tests.processing.fakes import Book, FolderObjects, MemoryWarehouse, MemoryWorkers, clock_at_start, upload_of
 from tests.processing.test_ingest import check
 
@@ -23,8 +23,7 @@ class Bench:
 
     def __init__(self, folder) -> None:
         self.clock = clock_at_start()
-        self.database = DirectDatabase("sqlite://")
-        self.database.open()
+        self.database = catalogs.in_memory()
         self.catalog = Catalog(self.database, self.clock)
         (folder / "raw").mkdir()
         self.raw = folder / "raw"

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from conch_pipe.catalog import Catalog, DirectDatabase, KeyFile
+from conch_pipe.catalog import Catalog, KeyFile
 from conch_pipe.catalog.webhooks import NoticeFilter
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.events import Events
@@ -19,6 +19,7 @@ from conch_pipe.interfaces import ISender
 from conch_pipe.model import Answer, Happening, Webhook, utc
 from conch_pipe.processing.notify import ATTEMPTS, MOST, REMEMBERED_S, WAITS_S, Lanes, NotifyChain, wait_s
 from conch_pipe.processing.runner import Runner
+from tests import catalogs
 
 OK = Answer(200)
 BROKEN = Answer(500, "status", "the receiver answered 500")
@@ -53,8 +54,7 @@ class Bench:
         self.clock.advance(START.timestamp())
         keys = KeyFile(folder / "secrets.key")
         keys.make()
-        self.database = DirectDatabase("sqlite://")
-        self.database.open()
+        self.database = catalogs.in_memory()
         self.catalog = Catalog(self.database, self.clock, keys)
         self.catalog.organisations.create("acme")
         self.sender = Scripted(self.clock)

@@ -17,7 +17,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from werkzeug.routing import UUIDConverter
 
-from conch_pipe.catalog import Catalog, DirectDatabase, KeyFile
+from conch_pipe.catalog import Catalog, KeyFile
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.formats.schema import SchemaBook, shipped
 from conch_pipe.health import Health
@@ -41,6 +41,7 @@ from conch_pipe.web.parts import Parts
 from conch_pipe.web.routes import Route, Router
 from conch_pipe.web.site import Site
 from conch_pipe.web.tokens import Tokens
+from tests import catalogs
 from tests.sftp.fakes import HeardEvents
 
 START = 1_800_000_000.0
@@ -214,8 +215,7 @@ class Door:
         self.clock = Clock()
         self.clock.advance(START)
         self.events = HeardEvents()
-        self.database = DirectDatabase("sqlite://")
-        self.database.open()
+        self.database = catalogs.in_memory()
         keys = KeyFile(folder / "secrets.key")
         keys.make()
         self.catalog = Catalog(self.database, self.clock, keys)

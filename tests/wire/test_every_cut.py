@@ -44,6 +44,7 @@ from conch_pipe.sftp.visits import Visits
 from conch_pipe.ssh.interfaces import IPutServer
 from conch_pipe.ssh.limits import Limits as SSHLimits
 from conch_pipe.ssh.sftp.server import SFTPServer
+from tests import catalogs
 from tests.sftp.conftest import DISK, PUT, START
 from tests.sftp.ssh_client import MemoryEndpoint, SSHClient
 from tests.sftp.test_login import COST, HASH, SECRET
@@ -102,7 +103,7 @@ class House:
         self.spool.mkdir()
         self.objects_folder = folder / "objects"
         self.pool = Pool()
-        self.database = DirectDatabase(f"sqlite:///{folder}/catalog.sqlite")
+        self.database = DirectDatabase(catalogs.on_disk(folder / "catalog.sqlite"))
         self.database.open()
         self.catalog = Catalog(self.database, self.clock)
         self.catalog.organisations.create("acme")
