@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import urllib.error
 import urllib.request
 from typing import Any
@@ -95,6 +97,14 @@ def test_what_happens_in_door_processes_is_told_by_their_parent(fresh_service):
         "catalog", "objects", "warehouse", "disk", "worker", "door",
     ]  # fmt: skip
     assert ready["checks"][-1]["words"] == "2 of 2"
+
+    for door in json.loads(service.command("status", "--json"))["doors"]:
+        os.kill(door["pid"], signal.SIGKILL)
+    wait_for(lambda: scraper.samples()["pipe_sftp_events_total", "door.died"] == 2, "the death of both")
+    later = scraper.samples()
+    assert later["pipe_sftp_uploads_received_total", "sftp", *whose] == 1
+    assert later["pipe_sftp_logins_total", "sftp", "ok"] == 1
+    assert later["pipe_sftp_reactor_lag_seconds_count", "door"] >= found["pipe_sftp_reactor_lag_seconds_count", "door"]
 
 
 def test_a_folder_that_cannot_be_written_is_named_and_the_numbers_say_so(service):
