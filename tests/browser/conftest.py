@@ -99,6 +99,14 @@ def site(browser, tmp_path_factory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="session")
+def outgoing(site) -> Any:
+    """Recordings by id; with them remotes, environments and another organisation."""
+    from tests.browser import outflow
+
+    return outflow.fill(site)
+
+
+@pytest.fixture(scope="session")
 def signed_in(browser, site) -> Callable[[str], Any]:
     """A function: what a browser keeps of somebody who has signed in."""
     kept: dict[str, Any] = {}
@@ -123,16 +131,15 @@ def signed_in(browser, site) -> Callable[[str], Any]:
 def page(browser, site, signed_in) -> Iterator[Callable[..., Any]]:
     """A function that opens a page: ``page("/uploads", MEMBER)``; nobody has signed in when the name is empty.
 
-    At the end no page has complained in its console, and nothing was asked of another host.
+    At the end no page has complained in its console (``page.complaints``), and nothing was asked of another host.
     """
     contexts: list[Any] = []
     complaints: list[str] = []
     foreign: list[str] = []
 
     def heard(message: Any) -> None:
-        # What a test is about: a page that is refused is told with its status there, as is a cut line.
-        told = ("the server responded with a status of", "net::ERR_INTERNET_DISCONNECTED")
-        if message.type in ("error", "warning") and not any(one in message.text for one in told):
+        # A page that is refused is told with its status there; that is what its test is about.
+        if message.type in ("error", "warning") and "the server responded with a status of" not in message.text:
             complaints.append(f"{message.location.get('url')}: {message.text}")
 
     def asked(request: Any) -> None:
@@ -151,6 +158,7 @@ def page(browser, site, signed_in) -> Iterator[Callable[..., Any]]:
         opened.goto(f"{site.url}{path}")
         return opened
 
+    open_page.complaints = complaints  # type: ignore[attr-defined]
     yield open_page
     for context in contexts:
         context.close()

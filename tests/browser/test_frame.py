@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.conftest import OPERATOR, PASSWORD, look, shifts
+from tests.browser.conftest import OPERATOR, PASSWORD, look, picture, shifts
 
 pytestmark = pytest.mark.live
 
@@ -78,3 +78,52 @@ def test_without_script_the_same_is_there(page, site):
     opened.get_by_role("button", name="Set").click()
 
     assert opened.locator("html").get_attribute("data-theme") == "dark"
+
+
+def test_nothing_is_asked_for_while_nobody_looks(page, site):
+    opened = page("/overview")
+    opened.evaluate("Object.defineProperty(document, 'hidden', {configurable: true, get: () => window.away})")
+    opened.evaluate("window.asked = 0; document.addEventListener('htmx:beforeSend', () => window.asked++)")
+
+    opened.evaluate("window.away = true; htmx.trigger('[hx-get=\"/overview/now\"]', 'wake')")
+    assert opened.evaluate("window.asked") == 0
+
+    with opened.expect_request("**/overview/now"):
+        opened.evaluate("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def test_a_page_that_is_not_up_to_date_says_so_until_it_is(page):
+    opened = page("/overview")
+    opened.context.set_offline(True)
+    wake = "htmx.trigger('[hx-get=\"/overview/now\"]', 'wake')"
+
+    opened.evaluate(wake)
+    opened.get_by_text("the service does not answer").wait_for()
+    assert page.complaints
+    page.complaints.clear()
+
+    opened.context.set_offline(False)
+    opened.evaluate(wake)
+    opened.get_by_text("the service does not answer").wait_for(state="hidden")
+
+
+def test_the_menu_of_a_phone_by_keyboard(page):
+    opened = page("/overview", size="phone")
+    menu = opened.locator("details.menu summary")
+    menu.focus()
+    opened.keyboard.press("Enter")
+    opened.keyboard.press("Tab")
+    assert opened.evaluate("document.activeElement.textContent") == "Overview"
+    picture(opened, "menu-phone")
+
+    opened.keyboard.press("Escape")
+    assert opened.evaluate("document.activeElement.textContent") == "Menu"
+
+    opened.keyboard.press("Enter")
+    opened.locator("details.menu").get_by_role("link", name="Uploads").click()
+    opened.wait_for_url("**/uploads")
+
+
+@pytest.mark.parametrize("path", ["/nothing-here", "/uploads?state=NEVER"])
+def test_faults_are_pages(page, path):
+    look(page(path), "fault" + path.partition("?")[0].replace("/", "-"))

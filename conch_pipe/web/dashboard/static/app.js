@@ -75,6 +75,14 @@
     ).finally(() => setTimeout(() => { button.textContent = said; }, 2000));
   });
 
+  // On a narrow screen a filter that is not used is closed.
+  const narrow = matchMedia("(max-width: 52rem)");
+  const fold = () => {
+    for (const one of document.querySelectorAll(".filtering")) one.open = !narrow.matches || one.hasAttribute("data-used");
+  };
+  narrow.addEventListener("change", fold);
+  fold();
+
   // The menu of a narrow screen closes with Escape and with a click elsewhere.
   const menu = document.querySelector(".menu");
   if (menu) {

@@ -15,7 +15,7 @@
   const faded = (colour) => colour.replace(/^rgb\((.*)\)$/, "rgba($1, 0.25)");
 
   const figures = () => {
-    const rows = [...charted.querySelectorAll("tbody tr")];
+    const rows = [...charted.querySelectorAll("tbody tr")].reverse(); // the newest is the first
     const value = (cell) => {
       const data = cell.querySelector("data");
       return data ? Number(data.value) : null;
@@ -53,8 +53,8 @@
     waited: {
       title: "From receiving to verdict", units: seconds,
       series: (colours) => [
-        { label: "half within", stroke: colours.accent, width: 2, spanGaps: false, points: { size: 4 } },
-        { label: "19 of 20 within", stroke: colours.second, width: 2, dash: [6, 3], spanGaps: false, points: { size: 4 } },
+        { label: "half within", stroke: colours.accent, width: 2, spanGaps: false, points: { show: true, size: 4 } },
+        { label: "19 of 20 within", stroke: colours.second, width: 2, dash: [6, 3], spanGaps: false, points: { show: true, size: 4 } },
       ],
     },
   };
