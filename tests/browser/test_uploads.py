@@ -36,13 +36,11 @@ def test_the_filter_is_filled_in_by_keyboard(page, sent):
     opened.keyboard.press("Tab")
     opened.keyboard.type("FAILED")
     picture(opened, "uploads-filter-focus")
-    opened.keyboard.press("Enter") if opened.evaluate("document.activeElement.name") == "name" else None
     opened.get_by_role("button", name="Show").focus()
     opened.keyboard.press("Enter")
 
     opened.wait_for_url("**/uploads?name=wrong&state=FAILED")
     assert opened.locator("tbody tr").count() == 1
-    opened.keyboard.press("Tab")
 
 
 def test_the_skip_link_leads_past_the_navigation(page, sent):

@@ -8,10 +8,11 @@ from uuid import uuid4
 import pytest
 
 from conch_pipe.errors import Code, PipeError
-from conch_pipe.model import Problem, State
+from conch_pipe.model import Actor, Problem, State, Status, utc
 from conch_pipe.web.dashboard.uploads import marked
 from tests.web.conftest import MEMBER, OPERATOR
 from tests.web.dashboard import failed, judged, received, text
+from tests.web.outflow import OTHER, Outflow
 
 SCRIPT = "<script>alert(1)</script>.csv"
 TEMPLATE = "{{ 7 * 7 }}.csv"
@@ -56,6 +57,31 @@ def test_a_part_that_does_not_work_is_told_to_operators_alone(door):
 
     assert "the disk is gone" in text(door.page("/overview/now"))
     assert "disk" not in text(door.page("/overview/now", MEMBER))
+
+
+def test_remotes_that_are_off_and_recordings_that_are_late_are_told(door):
+    made = Outflow(door.catalog, door.now, lambda: utc(door.clock))
+    for name in ("changed", "off", "deaf"):
+        made.remote(name)
+    made.environment("production", "changed", "deaf")
+    late, lost = made.recording("late"), made.recording("lost")
+    door.clock.advance(100 * 3600)
+    door.now(door.catalog.remotes.disable("off"))
+    for _ in range(10):
+        made.attempt(late, "deaf", Status.SFTP_CONNECTION_TIMEOUT, "refused")
+    made.give_up(lost, "deaf", Status.SFTP_CONNECTION_TIMEOUT, "refused")
+    made.attempt(lost, "changed", Status.HOST_KEY_MISMATCH, "host_key", refused=OTHER)
+
+    told = text(door.page("/overview/now"))
+
+    assert 'data-says="4 things need you now."' in told
+    assert re.search(r"Remote changed</a>.*\s.*shows another host key", told)
+    assert re.search(r"Remote off</a>.*\s.*An operator switched it off", told)
+    assert "10 of 13 attempts were in vain" in told
+    assert re.search(r"given up</span>.*>Recording <bdi>lost</bdi>", told)
+    stranger = Actor("nora", MEMBER.scopes, "beta")
+    door.now(door.catalog.organisations.create("beta"))
+    assert "Nothing. No failed file" in text(door.page("/overview/now", stranger))
 
 
 def test_figures_are_of_what_one_may_see(door):

@@ -40,7 +40,9 @@
   setInterval(() => {
     if (!document.hidden) times(document);
   }, 20000);
-  for (const one of document.querySelectorAll("[data-zone]")) one.textContent = zone(new Date());
+  for (const one of document.querySelectorAll("[data-zone]")) {
+    one.textContent = `${Intl.DateTimeFormat().resolvedOptions().timeZone}, ${zone(new Date())}`;
+  }
 
   // Times to filter by are UTC in an address, and the viewer's in the form.
   for (const one of document.querySelectorAll("input[data-moment]")) {

@@ -53,8 +53,8 @@
     waited: {
       title: "From receiving to verdict", units: seconds,
       series: (colours) => [
-        { label: "half within", stroke: colours.accent, width: 2, spanGaps: false, points: { show: true, size: 4 } },
-        { label: "19 of 20 within", stroke: colours.second, width: 2, dash: [6, 3], spanGaps: false, points: { show: true, size: 4 } },
+        { label: "half within", stroke: colours.accent, width: 2, spanGaps: false, points: { show: true, size: 5 } },
+        { label: "19 of 20 within", stroke: colours.second, width: 2, dash: [6, 3], spanGaps: false, points: { show: true, size: 5 } },
       ],
     },
   };
