@@ -13,6 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from conch_pipe.model import RemoteSecrets, Status
 from conch_pipe.remotes.testing import STEPS, Step, test
+from conch_pipe.ssh.client.limits import ClientLimits
 from conch_pipe.ssh.keys import fingerprint
 from tests.remotes.lines import Trouble
 from tests.remotes.lying import DENIED, FAILURE
@@ -228,3 +229,26 @@ def test_cancelling_closes_the_connection(tmp_path):
     world.quiet()
 
     assert isinstance(outcome.error, CancelledError)
+
+
+@pytest.mark.parametrize(
+    ("silent", "levels", "reason"),
+    [
+        (set(), ["ok", "fail", "skip", "skip", "skip", "skip"], "timeout"),
+        ({"realpath"}, ["ok", "ok", "ok", "ok", "fail", "skip"], "stalled"),
+        ({"close"}, ["ok", "ok", "ok", "ok", "ok", "fail"], "stalled"),
+    ],
+)
+def test_all_steps_together_may_have_a_limit(tmp_path, silent, levels, reason):
+    long = ClientLimits(connect_s=600, login_s=600, request_s=600, progress_s=600)
+    world = World(tmp_path, limits=long, silent=silent)
+    if not silent:
+        world.net.servers[ADDRESS, 22] = None
+    deferred = Deferred.fromCoroutine(test(world.around, world.remote, world.secrets.answer, within_s=20))
+
+    steps = world.net.outcome(deferred, 25)
+
+    world.quiet()
+    assert [step.level for step in steps] == levels
+    late = next(step for step in steps if step.level == "fail")
+    assert (late.reason, "20 s" in late.words) == (reason, True)
