@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from conch_pipe.model import Actor, PushState, State
+from conch_pipe.web.dashboard.kept import Kept
 from conch_pipe.web.dashboard.pages import Pages
 from conch_pipe.web.parts import Parts
 from conch_pipe.web.request import Request
@@ -19,9 +20,6 @@ from conch_pipe.web.routes import Route
 DAYS = 3  # of failures that are still told
 MOST = 10  # of each kind
 LATE = 10  # attempts behind a push that worries: the next is 14 h after the first
-GOOD_FOR_S = 2  # figures, for all who look; longer when it takes long to find them …
-SHARE = 20  # … so that they are looked for a twentieth of the time at most
-KNOWN = 100  # figures
 # Name, what it is called, seconds of a slot, and how many there are.
 RANGES = (("1h", "1 hour", 60, 60), ("6h", "6 hours", 300, 72), ("24h", "24 hours", 900, 96))
 
@@ -71,7 +69,7 @@ class _Overview:
         self._health: Any = parts.health
         self._sftp_port = parts.sftp_port
         self._clock: Any = parts.clock
-        self._known: dict[tuple[str | None, str], tuple[_Traffic, float]] = {}
+        self._kept = Kept(parts.clock)
 
     async def page(self, request: Request, actor: Actor) -> Response:
         needs = await self._needs(actor)
@@ -99,27 +97,21 @@ class _Overview:
             "late": await operations.figures.late(organisation, LATE, since, MOST),
         }
         total = sum(len(one) for one in found.values())
-        counts = await operations.uploads.counts(organisation)
+        counts = await self._kept.get(organisation, lambda: operations.uploads.counts(organisation))
         return {**found, "total": total, "counts": counts, "days": DAYS, "State": State, "PushState": PushState}
 
     async def _traffic(self, request: Request, actor: Actor) -> _Traffic:
         wanted = request.query.get("range")
         name, words, slot_s, count = next((one for one in RANGES if one[0] == wanted), RANGES[-1])
-        key, now = (actor.organisation, name), self._clock.seconds()
-        traffic, until_s = self._known.pop(key, (None, 0.0))
-        if traffic is None or until_s <= now:
-            until = (int(now) // slot_s + 1) * slot_s
-            since = datetime.fromtimestamp(until - count * slot_s, UTC)
-            slots = await self._operations.figures.slots(
-                actor.organisation, since, datetime.fromtimestamp(until, UTC), slot_s
-            )
-            found_at = self._clock.seconds()
-            traffic = _Traffic(slots, name, words, slot_s)
-            until_s = found_at + max(GOOD_FOR_S, SHARE * (found_at - now))
-        self._known[key] = (traffic, until_s)
-        if len(self._known) > KNOWN:
-            del self._known[next(iter(self._known))]
-        return traffic
+        until = (int(self._clock.seconds()) // slot_s + 1) * slot_s
+        since = datetime.fromtimestamp(until - count * slot_s, UTC)
+
+        async def find() -> tuple[Any, ...]:
+            end = datetime.fromtimestamp(until, UTC)
+            found: tuple[Any, ...] = await self._operations.figures.slots(actor.organisation, since, end, slot_s)
+            return found
+
+        return _Traffic(await self._kept.get((actor.organisation, name), find), name, words, slot_s)
 
     async def _first(self, request: Request, actor: Actor) -> dict[str, Any]:
         """What somebody needs who has not sent anything yet."""

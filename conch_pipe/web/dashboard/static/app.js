@@ -41,7 +41,8 @@
     if (!document.hidden) times(document);
   }, 20000);
   for (const one of document.querySelectorAll("[data-zone]")) {
-    one.textContent = `${Intl.DateTimeFormat().resolvedOptions().timeZone}, ${zone(new Date())}`;
+    const [place, short] = [Intl.DateTimeFormat().resolvedOptions().timeZone, zone(new Date())];
+    one.textContent = place === short ? place : `${place} (${short})`;
   }
 
   // Times to filter by are UTC in an address, and the viewer's in the form.

@@ -83,7 +83,7 @@
         ],
         series: [
           { label: "from", value: (_, at) => (at === null || at === undefined ? "–" : clock(at)) },
-          ...shape.series(colours).map((one) => ({ ...one, value: (_, value) => shape.units(value) })),
+          ...shape.series(colours).map((one) => ({ ...one, value: (_, value, __, at) => (at === null || at === undefined ? "–" : shape.units(value)) })),
         ],
       }, data, place));
     }
