@@ -13,7 +13,7 @@ from uuid import UUID
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from conch_pipe.model import Environment, Push, Recording, Remote, RemoteSecrets, Report, Role
+from conch_pipe.model import Environment, Push, Recording, Remote, RemoteSecrets, Report, Role, Submitted
 
 # zope interfaces describe methods without self.
 # mypy: disable-error-code="empty-body,misc"
@@ -94,7 +94,7 @@ class IPusher(Interface):
 
 
 class IRecordingIntake(Interface):
-    """Takes recordings from any door: the spool's manifests, the command line, a Python call, later HTTP."""
+    """Takes recordings from any door: the spool's manifests, the command line, a Python call, HTTP."""
 
     def submit(
         organisation: str, environment: str, recording_id: str, name: str, files: Mapping[Role, Path]
@@ -105,4 +105,18 @@ class IRecordingIntake(Interface):
         :returns: Deferred[model.Recording]; the earlier one when the id is known with the same files.
         :raises PipeError: Mistakes with all that is wrong: names, paths outside the allowed roots, links, files that
             are missing, unreadable or not regular. NOT_FOUND, CONFLICT, BUSY … as IRecordings.accept.
+        """
+
+    def record(
+        organisation: str,
+        environment: str,
+        recording_id: str,
+        name: str,
+        files: Mapping[Role, Path],
+        uid: UUID | None = None,
+    ) -> Deferred[Submitted]:
+        """The same, and tells whether it was known before.
+
+        :param uid: our id of it, if it is new; None: one is made.
+        :returns: Deferred[model.Submitted].
         """

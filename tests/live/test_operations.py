@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import socket
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from conch_pipe.ssh.keys import fingerprint, public_blob
+from tests.live import operators
 from tests.live.service import Service, running
 from tests.live.sftp_servers import PASSWORD, USER, AsyncsshServer, PeerServer
 
@@ -39,28 +39,8 @@ def server(tmp_path_factory) -> Iterator[PeerServer]:
         running.stop()
 
 
-class Program:
-    """Has a token for everything."""
-
-    def __init__(self, service: Service) -> None:
-        self.port = json.loads(service.command("status", "--json"))["http_port"]
-        made = service.command("token", "create", "tests", "--scope", "all", "--json", gives_secret=True)
-        self.token = json.loads(made)["token"]
-
-    def start(self, method: str, path: str, **fields: Any) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
-        connection.request(method, path, json.dumps(fields), headers)
-        return connection
-
-    def ask(self, method: str, path: str, **fields: Any) -> tuple[int, Any]:
-        """The status and the document."""
-        connection = self.start(method, path, **fields)
-        try:
-            answer = connection.getresponse()
-            return answer.status, json.load(answer)
-        finally:
-            connection.close()
+class Program(operators.Program):
+    """Adds remotes."""
 
     def add(self, name: str, port: int, **fields: Any) -> None:
         form = {"organisation": "acme", "name": name, "host": "127.0.0.1", "username": USER, "password": PASSWORD}
