@@ -28,9 +28,9 @@ COLUMNS = "shift_id,store_id,employee_id,role,starts_at,ends_at,break_minutes,st
 HOSTILE = "<img src=x onerror=alert(1)>\u202egnp.csv"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
-    """Debian's Chromium, without a window."""
+    """Debian's Chromium, without a window; ends with these tests, as nothing else runs asyncio beside it."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright (pip) is not installed")
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
@@ -87,7 +87,7 @@ def shifts(*days: int, wrong: bool = False) -> bytes:
 _JSON = {"Content-Type": "application/json"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site(browser, tmp_path_factory) -> Iterator[Site]:
     """The service of these tests; what one leaves in it the next may see."""
     with running(tmp_path_factory.mktemp("browser"), SETTINGS) as service:
@@ -98,7 +98,7 @@ def site(browser, tmp_path_factory) -> Iterator[Site]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def outgoing(site) -> Any:
     """Recordings by id; with them remotes, environments and another organisation."""
     from tests.browser import outflow
@@ -106,7 +106,7 @@ def outgoing(site) -> Any:
     return outflow.fill(site)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def signed_in(browser, site) -> Callable[[str], Any]:
     """A function: what a browser keeps of somebody who has signed in."""
     kept: dict[str, Any] = {}
