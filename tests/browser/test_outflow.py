@@ -7,18 +7,11 @@ import re
 import pytest
 
 from conch_pipe.ssh.keys import fingerprint
-from tests.browser import outflow
 from tests.browser.conftest import MEMBER, PASSWORD, glance, look, picture
 from tests.live.sftp_servers import AsyncsshServer
 from tests.web.outflow import KEY, OTHER
 
 pytestmark = pytest.mark.live
-
-
-@pytest.fixture(scope="module")
-def made(site):
-    """Recordings by id."""
-    return outflow.fill(site)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +23,7 @@ def server(tmp_path_factory):
         yield running
 
 
-def test_the_push_log(page, made):
+def test_the_push_log(page, outgoing):
     opened = page("/pushes")
     look(opened, "pushes")
 
@@ -40,7 +33,7 @@ def test_the_push_log(page, made):
     glance(opened, "pushes-open")
 
 
-def test_the_push_log_by_status(page, made):
+def test_the_push_log_by_status(page, outgoing):
     opened = page("/pushes")
     opened.get_by_label("Status").select_option("HOST_KEY_MISMATCH")
     opened.get_by_role("button", name="Show").click()
@@ -49,7 +42,7 @@ def test_the_push_log_by_status(page, made):
     assert opened.locator("tbody .badge").all_inner_texts() == ["✕ HOST_KEY_MISMATCH"]
 
 
-def test_recordings(page, made):
+def test_recordings(page, outgoing):
     opened = page("/recordings")
 
     look(opened, "recordings")
@@ -57,8 +50,8 @@ def test_recordings(page, made):
     assert opened.locator("main img").count() == 0
 
 
-def test_a_recording_on_its_way(page, made):
-    opened = page(f"/recordings/{made['rec-4711'].uid}")
+def test_a_recording_on_its_way(page, outgoing):
+    opened = page(f"/recordings/{outgoing['rec-4711'].uid}")
     look(opened, "recording")
 
     assert opened.locator(".mark.failed").count() == 5
@@ -69,8 +62,8 @@ def test_a_recording_on_its_way(page, made):
     assert "missed: UPLOAD_FAILED, disabled" in opened.locator(".instants").first.inner_text()
 
 
-def test_a_recording_that_is_given_up_is_tried_again(page, made):
-    opened = page(f"/recordings/{made['rec-4698'].uid}")
+def test_a_recording_that_is_given_up_is_tried_again(page, outgoing):
+    opened = page(f"/recordings/{outgoing['rec-4698'].uid}")
     glance(opened, "recording-given-up")
 
     opened.get_by_role("button", name="Retry now").click()
@@ -78,22 +71,22 @@ def test_a_recording_that_is_given_up_is_tried_again(page, made):
     opened.get_by_text("Recording rec-4698 is tried now: archive.").wait_for()
 
 
-def test_a_member_looks_at_recordings(page, made):
-    opened = page(f"/recordings/{made['rec-4711'].uid}", MEMBER)
+def test_a_member_looks_at_recordings(page, outgoing):
+    opened = page(f"/recordings/{outgoing['rec-4711'].uid}", MEMBER)
 
     glance(opened, "recording-member")
 
     assert opened.locator("main button").count() == 0
-    assert page(f"/recordings/{made['rec-n1'].uid}", MEMBER).get_by_text("There is nothing here").is_visible()
+    assert page(f"/recordings/{outgoing['rec-n1'].uid}", MEMBER).get_by_text("There is nothing here").is_visible()
 
 
-def test_remotes(page, made):
+def test_remotes(page, outgoing):
     look(page("/remotes"), "remotes")
     glance(page("/remotes/old-nas"), "remote-insecure")
     glance(page("/remotes/studio", MEMBER), "remote-member")
 
 
-def test_another_host_key_is_compared_and_trusted(page, made):
+def test_another_host_key_is_compared_and_trusted(page, outgoing):
     opened = page("/remotes/studio")
     look(opened, "remote-host-key")
     assert opened.locator(".print .unseen").all_inner_texts() == [fingerprint(KEY), fingerprint(OTHER)]
@@ -108,7 +101,7 @@ def test_another_host_key_is_compared_and_trusted(page, made):
     assert opened.locator("main .badge").first.inner_text() == "✓ enabled"
 
 
-def test_the_form_of_a_remote_tells_all_mistakes_at_once(page, made):
+def test_the_form_of_a_remote_tells_all_mistakes_at_once(page, outgoing):
     opened = page("/remotes/+add")
     look(opened, "remote-new")
     opened.get_by_label("Organisation").select_option("demo")
@@ -125,7 +118,7 @@ def test_the_form_of_a_remote_tells_all_mistakes_at_once(page, made):
     assert opened.get_by_label("Private key").input_value() == ""
 
 
-def test_a_remote_is_added_tested_and_trusted_without_script(page, made, server):
+def test_a_remote_is_added_tested_and_trusted_without_script(page, outgoing, server):
     opened = page("/remotes/+add", java_script_enabled=False)
     opened.get_by_label("Organisation").select_option("demo")
     opened.get_by_label("Name", exact=True).fill("lab")
@@ -151,14 +144,14 @@ def test_a_remote_is_added_tested_and_trusted_without_script(page, made, server)
     glance(page("/remotes/lab"), "remote-tested")
 
 
-def test_a_remote_is_edited_given_a_key_and_removed(page, made):
+def test_a_remote_is_edited_given_a_key_and_removed(page, outgoing):
     opened = page("/remotes/old-nas/edit")
     glance(opened, "remote-edit")
     opened.get_by_label("Folder").fill("recordings")
     opened.get_by_label("Take any host key").uncheck()
     opened.get_by_role("button", name="Save").click()
     opened.get_by_text("Remote old-nas is changed").wait_for()
-    assert opened.get_by_text("no host key is trusted, so nothing is pushed").is_visible()
+    assert opened.get_by_text("No host key is trusted, so nothing is pushed").is_visible()
 
     opened.get_by_text("Generate a key").click()
     opened.get_by_role("button", name="Make a new key").click()
@@ -172,6 +165,6 @@ def test_a_remote_is_edited_given_a_key_and_removed(page, made):
     opened.get_by_text("Remote old-nas is removed").wait_for()
 
 
-def test_no_page_shows_a_password(page, made):
+def test_no_page_shows_a_password(page, outgoing):
     for path in ("/remotes", "/remotes/archive", "/remotes/archive/edit"):
         assert PASSWORD not in page(path).content()

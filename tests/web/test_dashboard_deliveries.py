@@ -32,7 +32,7 @@ def other(door, out) -> Outflow:
 
 def words(answer) -> str:
     """What a page says, without its markup."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.body.decode()))
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.body.decode().replace("<wbr>", "")))
 
 
 def test_the_push_log_has_the_columns_of_the_source(door, out):

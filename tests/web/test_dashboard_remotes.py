@@ -116,7 +116,7 @@ def test_a_password_is_taken_away_only_when_that_is_ticked(door, out):
 
     door.fill("/remotes/archive/edit", **fields, no_password="yes")
     assert not remote(door).has_password
-    assert "it has no password and no key, so nothing is pushed" in words(door.page("/remotes/archive"))
+    assert "It has no password and no key, so nothing is pushed" in words(door.page("/remotes/archive"))
 
 
 def test_a_key_is_generated_and_its_public_half_is_there_to_be_copied(door, out):
