@@ -344,7 +344,7 @@ def _filled(given: Mapping[str, Any], new: bool, mistakes: Sequence[str], needed
             form.host_key(one, called=f"host_keys.{number}")
     if given.get("any_host_key") is not None:
         form.any_host_key(given["any_host_key"])
-    return form.filled(f"remote {given.get('name', '')}".rstrip())
+    return form.filled("remote")
 
 
 _APART = frozenset({"private_key", "passphrase", "generate_key", "host_keys", "any_host_key"})

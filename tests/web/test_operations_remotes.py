@@ -8,6 +8,7 @@ from conch_pipe.catalog import remotes
 from conch_pipe.model import Scope, utc
 from conch_pipe.ssh.client.limits import ClientLimits
 from conch_pipe.ssh.keys import fingerprint, generate, read
+from conch_pipe.web.operations.remote_documents import RemoteForm
 from tests.conftest import CANARY
 from tests.remotes.pushing import ADDRESS, World, pin
 from tests.ssh.memory import PASSWORD
@@ -77,6 +78,20 @@ def test_all_mistakes_are_told_at_once_in_the_names_of_the_document(program):
     assert [one.partition(":")[0] for one in error["mistakes"]] == [
         *("name", "host", "sourceAddress", "marker", "privateKey", "hostKeys.0"),
     ]
+
+
+def test_no_mistake_repeats_what_was_sent_in_the_wrong_field(program):
+    """Program looks for the canary in every answer."""
+    for field in ("name", "organisation", "host", "username", "folder", "sourceAddress", "marker", "privateKey"):
+        program.refused("POST", "/api/remotes", 400, **(FORM | {field: f"{SECRET}\x07{{/"}))
+    program.refused("POST", "/api/remotes", 400, **FORM, hostKeys=[SECRET], passphrase=SECRET)
+    program.refused("POST", "/api/remotes", 400, **(FORM | {"password": SECRET * 100}))
+
+
+def test_what_was_taken_shows_no_secret_in_a_traceback():
+    form = RemoteForm(**FORM, privateKey=SECRET, passphrase=SECRET)
+
+    assert CANARY not in repr(form) + str(form)
 
 
 def test_a_field_of_the_wrong_type_does_not_hide_the_other_mistakes(program):
