@@ -24,10 +24,13 @@ class Program:
         """A request whose answer has not been read; close it."""
         return self.send(method, path, json.dumps(fields).encode(), "application/json")
 
-    def send(self, method: str, path: str, body: Any, kind: str) -> http.client.HTTPConnection:
-        """The same with any body."""
+    def send(
+        self, method: str, path: str, body: bytes, kind: str, most: int | None = None
+    ) -> http.client.HTTPConnection:
+        """The same with any body; or only so many bytes of it."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request(method, path, body, {"Authorization": f"Bearer {self.token}", "Content-Type": kind})
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": kind, "Content-Length": str(len(body))}
+        connection.request(method, path, body[:most], headers)
         return connection
 
     def ask(self, method: str, path: str, **fields: Any) -> tuple[int, Any]:

@@ -6,7 +6,9 @@ passwords and keys.
 
 from __future__ import annotations
 
+import http.client
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -339,6 +341,18 @@ def test_with_several_processes_the_parent_pushes(fresh_service, server):
         assert pushing.attempts(service, one) == {"parents": [(1, "OK", "")]}
 
 
+def brought(program: Program, fields: dict[str, str], files: list[Path], most: int | None = None) -> Any:
+    """A recording with its files is sent, each in the role it is called by; or only so many bytes of it."""
+    form = b""
+    for name, value in fields.items():
+        form += f'--edge\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+    for path in files:
+        head = f'--edge\r\nContent-Disposition: form-data; name="{path.stem}"; filename="{path.name}"\r\n\r\n'
+        form += head.encode() + path.read_bytes() + b"\r\n"
+    form += b"--edge--\r\n"
+    return program.send("POST", "/api/recordings", form, "multipart/form-data; boundary=edge", most)
+
+
 def test_recordings_are_told_over_http_by_path_or_with_their_files_and_tried_again(service, server):
     """The program waits for nothing but the answer: the service hashes, records and pushes."""
     pushing.add_remote(service, "told", server)
@@ -347,14 +361,9 @@ def test_recordings_are_told_over_http_by_path_or_with_their_files_and_tried_aga
     made = {"told-1": {}, "told-2": {}}
     for role, path in pushing.files_of(service, "told-1", GROUP).items():
         made["told-1"][role] = (path, path.read_bytes())
-    form = b""
     fields = {"organisation": pushing.ORGANISATION, "environment": "told", "id": "told-2"}
-    for name, value in fields.items():
-        form += f'--edge\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
     for role, path in pushing.files_of(service, "told-2", GROUP).items():
         made["told-2"][role] = (path, path.read_bytes())
-        head = f'--edge\r\nContent-Disposition: form-data; name="{role}"; filename="{path.name}"\r\n\r\n'
-        form += head.encode() + path.read_bytes() + b"\r\n"
 
     by_path = program.ask(
         "POST",
@@ -362,9 +371,7 @@ def test_recordings_are_told_over_http_by_path_or_with_their_files_and_tried_aga
         **(fields | {"id": "told-1"}),
         files={role: str(path) for role, (path, _) in made["told-1"].items()},
     )
-    with_files = answer(
-        program.send("POST", "/api/recordings", form + b"--edge--\r\n", "multipart/form-data; boundary=edge")
-    )
+    with_files = answer(brought(program, fields, [path for path, _ in made["told-2"].values()]))
 
     assert (by_path[0], with_files[0]) == (201, 201)
     delivered(service, "told", *made)
@@ -387,3 +394,35 @@ def test_recordings_are_told_over_http_by_path_or_with_their_files_and_tried_aga
         (1, "SFTP_CONNECTION_TIMEOUT"),
         (0, "SFTP_CONNECTION_TIMEOUT"),
     ]
+
+
+@pytest.mark.parametrize("label", ["A1", "A3"])
+def test_a_service_killed_while_files_come_keeps_those_that_are_recorded_and_no_others(
+    label, fresh_service, tmp_path, monkeypatch
+):
+    """Killed before the record (A1) or before the answer (A3), with the files of another recording on their way."""
+    service = fresh_service()
+    service.command("environment", "create", pushing.ORGANISATION, "kills")
+    service.stop()
+    file = tmp_path / "main.mp4"
+    file.write_bytes(os.urandom(200_000))
+    fields = {"organisation": pushing.ORGANISATION, "environment": "kills", "id": "half"}
+    spool = service.folder / "state" / "recordings"
+    with monkeypatch.context() as crashing:
+        crashing.setenv("PIPE_CRASH", f"{label}:1")
+        program = Program(service.start())
+        half = brought(program, fields, [file], most=100_000)
+        wait_for(lambda: list(spool.glob("receiving/*/main.mp4")), "half a file")
+        with pytest.raises((OSError, http.client.HTTPException)):
+            answer(brought(program, fields | {"id": "whole"}, [file]))
+        half.close()
+        assert service.process is not None
+        service.process.wait(30)
+        service.process = None
+
+    program = Program(service.start())
+
+    found = sorted(path.read_bytes() == file.read_bytes() for path in spool.rglob("*.*") if path.is_file())
+    assert found == ([] if label == "A1" else [True])
+    assert answer(brought(program, fields | {"id": "whole"}, [file]))[0] == (201 if label == "A1" else 200)
+    assert len(list(spool.glob("received/*/main.mp4"))) == 1
