@@ -102,6 +102,15 @@ def test_a_member_looks_and_changes_nothing(page, sent):
     look(opened, "upload-member")
 
 
+def test_times_to_filter_by_are_the_viewers(page, sent):
+    opened = page("/uploads", timezone_id="Asia/Kathmandu")
+    opened.get_by_label("From").fill("2026-03-01T00:15")
+    opened.get_by_role("button", name="Show").click()
+
+    opened.wait_for_url("**/uploads?since=2026-02-28T18%3A30Z")
+    assert opened.get_by_label("From").input_value() == "2026-03-01T00:15"
+
+
 def test_times_are_the_viewers(page, sent):
     opened = page("/uploads", timezone_id="Asia/Kathmandu")
     time = opened.locator("tbody time").first

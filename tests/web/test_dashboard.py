@@ -27,9 +27,14 @@ def test_who_has_not_signed_in_is_sent_there_and_back_again(door):
 
 def test_a_piece_of_a_page_leads_the_whole_page_to_the_sign_in(door):
     """What htmx fetched would be put into the page that has waited too long."""
-    answer = door.page("/overview/now", actor=None, HX_Request="true")
 
-    assert (answer.status, answer.headers["hx-redirect"]) == (200, "/sign-in")
+    def sent(url):
+        answer = door.page("/overview/now", None, HX_Request="true", HX_Current_URL=url)
+        assert (answer.status, answer.body) == (200, b"")
+        return answer.headers["hx-redirect"]
+
+    assert sent("https://pipe.example/uploads?state=FAILED") == "/sign-in?next=%2Fuploads%3Fstate%3DFAILED"
+    assert sent("https://pipe.example/overview") == sent("//[") == sent("x://y//z") == sent("") == "/sign-in"
 
 
 def test_every_page_lets_only_our_own_script_and_style_in(door):

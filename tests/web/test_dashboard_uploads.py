@@ -33,6 +33,13 @@ def test_before_the_first_file_a_page_tells_how_to_send_one(door):
     assert "conch-pipe demo" not in text(door.page("/overview", MEMBER))
 
 
+@pytest.mark.parametrize(
+    ("host", "shown"), [("[2001:db8::1]:8443", "2001:db8::1"), ("[::1]", "::1"), ("pipe.example", "pipe.example")]
+)
+def test_the_line_to_paste_names_the_host_as_the_viewer_knows_it(door, host, shown):
+    assert f"{door.client_id}@{shown}</code>" in text(door.page("/overview", Host=host))
+
+
 def test_what_failed_is_told_until_it_is_sent_again_or_processed_again(door):
     assert "Nothing. No failed file" in text(door.page("/overview/now"))
 

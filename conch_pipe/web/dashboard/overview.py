@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from conch_pipe.model import Actor, PushState, State
 from conch_pipe.web.dashboard.kept import Kept
@@ -119,10 +120,16 @@ class _Overview:
         active = [one for one in known if one.revoked_at is None]
         client_id = active[0].client_id if active else "CLIENT_ID"
         schema = active[0].schemas[0] if active and active[0].schemas else "SCHEMA"
-        host = request.header("Host").rpartition(":")[0] or request.header("Host") or "HOST"
-        port = self._sftp_port()
         return {
-            "line": f"sftp -P {port} {client_id}@{host.strip('[]')}",
+            "line": f"sftp -P {self._sftp_port()} {client_id}@{_host(request)}",
             "put": f"put shifts.csv {schema}/",
             "client_id": client_id if active else "",
         }
+
+
+def _host(request: Request) -> str:
+    """By which name the viewer knows this machine."""
+    try:
+        return urlsplit(f"//{request.header('Host')}").hostname or "HOST"
+    except ValueError:
+        return "HOST"

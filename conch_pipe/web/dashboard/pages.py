@@ -7,7 +7,7 @@ import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -196,9 +196,11 @@ class Pages:
     def _sign_in(self, request: Request) -> str:
         """The way to the sign-in and back again."""
         here = request.uri.decode("ascii", "replace")
-        if request.method != b"GET" or request.header("HX-Request") or request.path == b"/":
-            return SIGN_IN
-        return f"{SIGN_IN}?next={quote(here, safe='')}"
+        if request.header("HX-Request"):  # of a page whose address is not this request's
+            here = _path_of(request.header("HX-Current-URL"))
+        elif request.method != b"GET" or request.path == b"/":
+            here = HOME
+        return SIGN_IN if local(here) == HOME else f"{SIGN_IN}?next={quote(here, safe='')}"
 
     def _cookie(self, request: Request, name: str, value: str, seconds: int) -> str:
         secure = "; Secure" if request.secure else ""
@@ -209,6 +211,14 @@ def local(path: str) -> str:
     """A path of ours that somebody else may have written: never another host. HOME when it is not one."""
     plain = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isascii() and path.isprintable()
     return path if plain and " " not in path else HOME
+
+
+def _path_of(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return HOME
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 def linked(path: str, query: dict[str, Any], **changes: Any) -> str:
