@@ -29,8 +29,8 @@ from conch_pipe.intake.arrivals import Arrivals
 from conch_pipe.intake.manifests import Manifests
 from conch_pipe.intake.recordings import RecordingIntake
 from conch_pipe.metrics.away import Away
-from conch_pipe.operations import Means, operations
 from conch_pipe.operations.connecting import sender, surroundings
+from conch_pipe.operations.together import Means, operations
 from conch_pipe.presence import Presence
 from conch_pipe.processes import counts
 from conch_pipe.processes.door import Door

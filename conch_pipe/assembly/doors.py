@@ -30,7 +30,7 @@ from conch_pipe.login.core import Login
 from conch_pipe.login.core import Rules as LoginRules
 from conch_pipe.login.people import SignIns
 from conch_pipe.login.secrets import HashThreads
-from conch_pipe.operations import Operations
+from conch_pipe.operations.together import Operations
 from conch_pipe.settings import Settings
 from conch_pipe.sftp.service import Rules, SFTPService
 from conch_pipe.ssh.interfaces import FileSystemStatus

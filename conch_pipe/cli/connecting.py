@@ -9,7 +9,7 @@ from conch_pipe.errors import Code, PipeError
 
 if TYPE_CHECKING:
     from conch_pipe.cli.session import Session
-    from conch_pipe.operations import Operations
+    from conch_pipe.operations.together import Operations
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from conch_pipe.formats.schema import SchemaBook
     from conch_pipe.intake.recordings import RecordingIntake
     from conch_pipe.interfaces import InThread, IObjects
-    from conch_pipe.operations import Operations
+    from conch_pipe.operations.together import Operations
     from conch_pipe.settings import Settings
 
 T = TypeVar("T")
@@ -149,7 +149,7 @@ class Session:
 
     def operations_over(self, reactor: Any, in_thread: InThread) -> Operations:
         """The same, with what connects and waits."""
-        from conch_pipe.operations import Means, operations
+        from conch_pipe.operations.together import Means, operations
 
         def connecting() -> Any:
             from conch_pipe.operations import connecting

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from conch_pipe.catalog import Catalog
     from conch_pipe.model import Attempt, PushState, Status
-    from conch_pipe.operations import Means
+    from conch_pipe.operations.together import Means
 
 
 class Pushes:

@@ -15,8 +15,8 @@ from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Pin, Remote, RemoteSecrets, utc
 
 if TYPE_CHECKING:
-    from conch_pipe.operations import Means
     from conch_pipe.operations.remote_form import Filled
+    from conch_pipe.operations.together import Means
     from conch_pipe.remotes.testing import Step
 
 

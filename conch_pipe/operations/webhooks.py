@@ -13,7 +13,7 @@ from conch_pipe.model import TEST, Notice, Page, Shape, Webhook, page, utc
 from conch_pipe.ssh.fields import printable
 
 if TYPE_CHECKING:
-    from conch_pipe.operations import Means
+    from conch_pipe.operations.together import Means
 
 
 _HOUR_S = 3_600.0

@@ -116,8 +116,16 @@ def test_no_module_but_the_programs_takes_the_reactor_at_import():
 )
 def test_a_worker_process_does_not_load_twisted(module):
     """Each worker would pay for it at every start, and no function in it can use it."""
+    assert slow_ones(module) == []
+
+
+def test_the_command_loads_twisted_only_for_what_needs_it():
+    """It would double the time until --help is there."""
+    assert slow_ones("conch_pipe.cli.program") == []
+
+
+def slow_ones(module: str) -> list[str]:
+    """What a module brings with it."""
     program = f"import sys, {module}; print(*sorted({{'twisted', 'zope.interface'}} & set(sys.modules)))"
-
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-
-    assert done.stdout.split() == []
+    return done.stdout.split()

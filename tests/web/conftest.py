@@ -33,7 +33,7 @@ from conch_pipe.metrics.exposition import Exposition
 from conch_pipe.metrics.tally import Tally
 from conch_pipe.model import Actor, Client, Scope, utc
 from conch_pipe.objects.folder import FolderObjects
-from conch_pipe.operations import Means, operations
+from conch_pipe.operations.together import Means, operations
 from conch_pipe.settings import Settings
 from conch_pipe.web.api import application
 from conch_pipe.web.limits import Limits
