@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
-from conch_pipe.catalog import people, tokens
 from conch_pipe.catalog.aggregate import Aggregate
+from conch_pipe.catalog.queries import people, tokens
 from conch_pipe.interfaces import IPeople, ITokens
 from conch_pipe.model import Actor, Person, Scope, Token
 

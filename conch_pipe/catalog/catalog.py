@@ -14,10 +14,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from conch_pipe.catalog import access, credentials, figures, ingest, jobs, keys, organisations, outgoing, uploads, watch
+from conch_pipe.catalog import access, outgoing, watch
 from conch_pipe.catalog.aggregate import Aggregate
-from conch_pipe.catalog.claims import Wanted
 from conch_pipe.catalog.database import IsDatabase
+from conch_pipe.catalog.queries import credentials, figures, ingest, jobs, keys, organisations, uploads
+from conch_pipe.catalog.queries.claims import Wanted
 from conch_pipe.catalog.sealing import KeyFile
 from conch_pipe.crashpoints import crashpoint
 from conch_pipe.interfaces import ICredentials, IJobs, IUploads

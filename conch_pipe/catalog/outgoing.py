@@ -17,10 +17,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from conch_pipe.catalog import delivery, environments, pushes, recordings, remotes, webhooks
 from conch_pipe.catalog.aggregate import Aggregate
 from conch_pipe.catalog.database import IsDatabase
 from conch_pipe.catalog.engine import empty_log
+from conch_pipe.catalog.queries import delivery, environments, pushes, recordings, remotes, webhooks
 from conch_pipe.catalog.sealing import KeyFile
 from conch_pipe.crashpoints import crashpoint
 from conch_pipe.errors import Code, PipeError

@@ -9,8 +9,8 @@ from datetime import datetime
 from sqlalchemy import Connection, Table, and_, case, func, or_, select
 from twisted.internet.defer import Deferred
 
-from conch_pipe.catalog import pushes
 from conch_pipe.catalog.aggregate import Aggregate
+from conch_pipe.catalog.queries import pushes
 from conch_pipe.catalog.tables import jobs, organisations, remotes, webhooks
 from conch_pipe.catalog.tables import pushes as push_table
 from conch_pipe.model import PushState

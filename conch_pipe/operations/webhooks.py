@@ -77,7 +77,7 @@ class Webhooks:
         :param before: ``more`` of the page before.
         :param failed: only those that were not taken.
         """
-        from conch_pipe.catalog.webhooks import NoticeFilter
+        from conch_pipe.catalog.queries.webhooks import NoticeFilter
 
         found = await self._catalog.log(NoticeFilter(webhook, organisation, failed, message, limit + 1, before))
         return page(found, limit, lambda one: (one.began_at, one.id))
@@ -109,7 +109,7 @@ class Webhooks:
 
         :raises PipeError: NOT_FOUND; FAILED, its secret cannot be unsealed.
         """
-        from conch_pipe.catalog.telling import written
+        from conch_pipe.catalog.queries.telling import written
 
         found = await self.existing(webhook_id)
         secrets = await self._catalog.secrets(webhook_id)

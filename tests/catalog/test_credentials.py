@@ -8,7 +8,7 @@ from datetime import timedelta
 import bcrypt
 import pytest
 
-from conch_pipe.catalog import credentials
+from conch_pipe.catalog.queries import credentials
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import utc
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from conch_pipe.catalog.figures import Failures, Figures, Slot
+from conch_pipe.catalog.queries.figures import Failures, Figures, Slot
 from conch_pipe.model import Outcome, PushState, State
 from tests.catalog.conftest import COMPLETED
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from conch_pipe.catalog import jobs
+from conch_pipe.catalog.queries import jobs
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Job, Outcome, Problem, State, utc
 from tests.catalog.conftest import COMPLETED

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete
 from sqlalchemy.dialects import postgresql
 
-from conch_pipe.catalog import claims, jobs
+from conch_pipe.catalog.queries import claims, jobs
 from conch_pipe.catalog.tables import jobs as table
 from conch_pipe.model import Job, Outcome
 from tests import catalogs

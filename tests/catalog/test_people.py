@@ -10,7 +10,7 @@ from datetime import timedelta
 import bcrypt
 import pytest
 
-from conch_pipe.catalog import people
+from conch_pipe.catalog.queries import people
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Actor, Position, Scope, password_digest, utc
 from tests.conftest import CANARY

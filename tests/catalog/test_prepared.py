@@ -10,9 +10,9 @@ from sqlalchemy import bindparam, insert, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from conch_pipe.catalog import uploads as queries
 from conch_pipe.catalog.engine import make_engine
 from conch_pipe.catalog.prepared import Prepared
+from conch_pipe.catalog.queries import uploads as queries
 from conch_pipe.catalog.tables import metadata, uploads
 
 AT = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC)

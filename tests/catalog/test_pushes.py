@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from conch_pipe.catalog import AttemptFilter, jobs
+from conch_pipe.catalog import AttemptFilter
+from conch_pipe.catalog.queries import jobs
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import (
     Attempt,

@@ -456,7 +456,7 @@ def test_an_environment_goes_when_its_pushes_have_ended(bench):
 
 def test_keys_that_change_while_secrets_are_read_are_read_again(in_memory, monkeypatch):
     """Rows sealed with the old key were seen, and then it was forgotten."""
-    from conch_pipe.catalog import remotes
+    from conch_pipe.catalog.queries import remotes
 
     in_memory.remote()
     look, looks = remotes.secrets, []

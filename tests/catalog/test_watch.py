@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from conch_pipe.catalog import jobs
+from conch_pipe.catalog.queries import jobs
 from conch_pipe.catalog.watch import PRESSED, Depth, Standing
 from conch_pipe.model import Job, Outcome, PushState
 

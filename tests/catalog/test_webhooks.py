@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from conch_pipe.catalog import delivery
-from conch_pipe.catalog.webhooks import MOST, NoticeFilter
+from conch_pipe.catalog.queries import delivery
+from conch_pipe.catalog.queries.webhooks import MOST, NoticeFilter
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import (
     Answer,

@@ -6,8 +6,8 @@ import bcrypt
 import pytest
 
 from conch_pipe.catalog.access import People
-from conch_pipe.catalog.people import COST as STORED_COST
-from conch_pipe.catalog.tokens import DAYS, MOST_DAYS
+from conch_pipe.catalog.queries.people import COST as STORED_COST
+from conch_pipe.catalog.queries.tokens import DAYS, MOST_DAYS
 from conch_pipe.cli import people
 from conch_pipe.cli.session import now
 from conch_pipe.login.people import COST as CHECKED_COST

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conch_pipe.catalog import delivery
+from conch_pipe.catalog.queries import delivery
 from conch_pipe.intake.manifest_text import parse
 from conch_pipe.intake.recordings import NAME_BYTES, mistakes, remote_names
 from conch_pipe.model import PushState, Role, Status

@@ -43,7 +43,7 @@ def upload(bench: Bench, outcome: Outcome, number: str, name: str) -> list[dict]
 def messages(in_memory, monkeypatch) -> dict[str, dict]:  # noqa: F811 - the fixture
     """One of each kind, as a catalog writes them; under "pipe" that of the other shape."""
     bench = in_memory
-    monkeypatch.setattr("conch_pipe.catalog.credentials.new_client_id", lambda: "pipe_5tq0x8m1c7d2k9w4z3ab")
+    monkeypatch.setattr("conch_pipe.catalog.queries.credentials.new_client_id", lambda: "pipe_5tq0x8m1c7d2k9w4z3ab")
     bench.environment("archive", name="live")
     add = bench.catalog.webhooks.add
     bench.result(add("acme", URL, tuple(Happening)))

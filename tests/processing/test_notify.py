@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from conch_pipe.catalog import Catalog, KeyFile
-from conch_pipe.catalog.webhooks import NoticeFilter
+from conch_pipe.catalog.queries.webhooks import NoticeFilter
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.events import Events
 from conch_pipe.interfaces import ISender
@@ -94,7 +94,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
-    monkeypatch.setattr("conch_pipe.catalog.credentials.hash_secret", lambda secret: b"x" * 60)
+    monkeypatch.setattr("conch_pipe.catalog.queries.credentials.hash_secret", lambda secret: b"x" * 60)
     bench = Bench(tmp_path)
     yield bench
     if bench.runner.running:

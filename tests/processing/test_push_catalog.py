@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.defer import maybeDeferred
 
-from conch_pipe.catalog.pushes import AttemptFilter
+from conch_pipe.catalog.queries.pushes import AttemptFilter
 from conch_pipe.events import Events
 from conch_pipe.model import Pin, PushState, Recording, Report, Role, Status, new_id, utc
 from conch_pipe.processing import attempts

@@ -17,7 +17,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from werkzeug.routing import UUIDConverter
 
-from conch_pipe.catalog import Catalog, KeyFile, credentials
+from conch_pipe.catalog import Catalog, KeyFile
+from conch_pipe.catalog.queries import credentials
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.formats.schema import SchemaBook, shipped
 from conch_pipe.health import Health

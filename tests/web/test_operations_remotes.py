@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conch_pipe.catalog import remotes
+from conch_pipe.catalog.queries import remotes
 from conch_pipe.model import Scope, utc
 from conch_pipe.ssh.client.limits import ClientLimits
 from conch_pipe.ssh.keys import fingerprint, generate, read

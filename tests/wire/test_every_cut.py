@@ -29,7 +29,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 
-from conch_pipe.catalog import Catalog, DirectDatabase, credentials
+from conch_pipe.catalog import Catalog, DirectDatabase
+from conch_pipe.catalog.queries import credentials
 from conch_pipe.catalog.tables import jobs, uploads
 from conch_pipe.events import Events
 from conch_pipe.formats.schema import SchemaBook, shipped

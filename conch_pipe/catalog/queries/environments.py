@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from conch_pipe.catalog import organisations
+from conch_pipe.catalog.queries import organisations
 from conch_pipe.catalog.tables import environment_remotes, environments, remotes
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Environment

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, select
 
-from conch_pipe.catalog import jobs, recordings, uploads, webhooks
+from conch_pipe.catalog.queries import jobs, recordings, uploads, webhooks
 from conch_pipe.catalog.tables import environment_remotes
 from conch_pipe.model import (
     Credential,

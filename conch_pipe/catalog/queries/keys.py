@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, delete, insert, select
 
-from conch_pipe.catalog import ingest
+from conch_pipe.catalog.queries import ingest
 from conch_pipe.catalog.tables import idempotency_keys
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Job, State, Upload

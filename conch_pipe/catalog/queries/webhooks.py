@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, insert, or_, select, update
 
-from conch_pipe.catalog import environments, jobs, organisations
 from conch_pipe.catalog.engine import wiping
 from conch_pipe.catalog.prepared import Prepared, addition
+from conch_pipe.catalog.queries import environments, jobs, organisations
 from conch_pipe.catalog.sealing import SIGNING, KeyFile
 from conch_pipe.catalog.tables import jobs as jobs_table
 from conch_pipe.catalog.tables import webhook_attempts, webhooks

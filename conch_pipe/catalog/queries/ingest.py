@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from conch_pipe.catalog import claims, delivery, jobs, pushes, telling, uploads, webhooks
+from conch_pipe.catalog.queries import claims, delivery, jobs, pushes, telling, uploads, webhooks
 from conch_pipe.crashpoints import crashpoint
 from conch_pipe.model import Job, Outcome, State, Upload, ingest_job
 

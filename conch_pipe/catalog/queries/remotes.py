@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
-from conch_pipe.catalog import organisations
 from conch_pipe.catalog.engine import wiping
+from conch_pipe.catalog.queries import organisations
 from conch_pipe.catalog.sealing import PASSWORD, PRIVATE_KEY, KeyFile
 from conch_pipe.catalog.tables import remote_host_keys, remote_secrets, remotes
 from conch_pipe.errors import Code, PipeError

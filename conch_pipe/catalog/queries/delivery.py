@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from conch_pipe.catalog import environments, jobs, organisations, pushes, recordings, remotes, telling, webhooks
+from conch_pipe.catalog.queries import environments, jobs, organisations, pushes, recordings, remotes, telling, webhooks
 from conch_pipe.catalog.sealing import KeyFile
 from conch_pipe.crashpoints import crashpoint
 from conch_pipe.errors import Code, PipeError

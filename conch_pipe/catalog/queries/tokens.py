@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Row, insert, or_, select, update
 
-from conch_pipe.catalog import organisations
+from conch_pipe.catalog.queries import organisations
 from conch_pipe.catalog.tables import api_tokens
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Actor, Scope, Token

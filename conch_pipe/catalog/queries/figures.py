@@ -16,8 +16,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 from twisted.internet.defer import Deferred
 
-from conch_pipe.catalog import pushes
 from conch_pipe.catalog.aggregate import Aggregate
+from conch_pipe.catalog.queries import pushes
 from conch_pipe.catalog.tables import pushes as pushes_table
 from conch_pipe.catalog.tables import recordings, uploads
 from conch_pipe.model import Push, PushState, State

@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 import bcrypt
 from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 
-from conch_pipe.catalog import organisations, telling
 from conch_pipe.catalog.prepared import Prepared
+from conch_pipe.catalog.queries import organisations, telling
 from conch_pipe.catalog.tables import credentials, secrets
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Credential, Secret

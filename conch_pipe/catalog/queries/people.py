@@ -14,7 +14,7 @@ from typing import Any
 import bcrypt
 from sqlalchemy import Connection, Row, delete, insert, or_, select, update
 
-from conch_pipe.catalog import organisations
+from conch_pipe.catalog.queries import organisations
 from conch_pipe.catalog.tables import people, web_sessions
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Actor, Person, Position, Scope, password_digest

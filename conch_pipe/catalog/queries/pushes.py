@@ -10,8 +10,8 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, or_, select, update
 
-from conch_pipe.catalog import jobs
 from conch_pipe.catalog.prepared import Prepared, addition
+from conch_pipe.catalog.queries import jobs
 from conch_pipe.catalog.tables import push_attempts, pushes, recordings
 from conch_pipe.model import Attempt, FileResult, Push, PushState, Report, Role, Status
 
