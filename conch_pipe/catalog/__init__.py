@@ -1,7 +1,7 @@
 """Records and queue in one SQL database.
 
-What other rooms call is in catalog.py, outgoing.py, access.py and watch.py; what they ask for, in ``queries``; what runs
-it, in database.py and what stands below that.
+What other rooms call is in catalog.py, outgoing.py, access.py and watch.py; what they ask for, in ``queries``; what
+runs it, in database.py and what stands below that.
 """
 
 from conch_pipe.catalog.catalog import Catalog
