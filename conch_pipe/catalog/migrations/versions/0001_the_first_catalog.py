@@ -1,6 +1,6 @@
 """The first catalog: tenants, credentials, uploads with their problems, jobs.
 
-What each column means is said in ``catalog/tables.py``.
+What each column means is said in ``catalog/tables``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Small files are recorded with their bytes.
 
-What each column means is said in ``catalog/tables.py``.
+What each column means is said in ``catalog/tables``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Recordings, the remotes they go to, and lanes in the queue.
 
-What each column means is said in ``catalog/tables.py``.
+What each column means is said in ``catalog/tables``.
 """
 
 from __future__ import annotations

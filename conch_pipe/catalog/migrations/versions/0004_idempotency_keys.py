@@ -1,6 +1,6 @@
 """What clients of the HTTP door were answered for their idempotency keys.
 
-What each column means is said in ``catalog/tables.py``.
+What each column means is said in ``catalog/tables``.
 """
 
 from __future__ import annotations

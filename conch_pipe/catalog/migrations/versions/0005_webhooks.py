@@ -1,6 +1,6 @@
 """Webhooks, and the log of what they were told.
 
-What each column means is said in ``catalog/tables.py``.
+What each column means is said in ``catalog/tables``.
 """
 
 from __future__ import annotations

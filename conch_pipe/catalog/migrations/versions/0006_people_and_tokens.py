@@ -1,6 +1,6 @@
 """Who may use the operations API and the dashboard: tokens of programs, people and their sessions.
 
-What each column means is said in ``catalog/tables.py``.
+What each column means is said in ``catalog/tables``.
 """
 
 from __future__ import annotations
