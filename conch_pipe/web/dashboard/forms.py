@@ -27,7 +27,7 @@ class Filled:
 
     def exact(self, name: str) -> str:
         """A value as it came, with its spaces: a password. Line ends are as in a file of ours."""
-        return self._fields.get(name, [""])[-1].replace("\r\n", "\n")
+        return (self._fields.get(name) or [""])[-1].replace("\r\n", "\n")
 
     def all(self, name: str) -> list[str]:
         """The values of a field that may be there several times, without empty ones."""
