@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -60,6 +61,29 @@ def test_a_recording_on_its_way(page, outgoing):
     opened.locator(".instants summary").first.click()
     glance(opened, "recording-list")
     assert "missed: UPLOAD_FAILED, disabled" in opened.locator(".instants").first.inner_text()
+
+
+def test_a_recording_under_way_is_followed(page, site, outgoing):
+    """Whoever looks sees the bytes grow, and what is drawn is drawn anew."""
+    recording = outgoing["rec-4711"]
+    listed = json.loads(site.service.command("recording", "show", recording.id, "--json"))["pushes"]
+    (push,) = [one["id"] for one in listed if one["remote"] == "archive"]
+    moving = {"recording": recording.id, "organisation": "demo", "remote": "archive", "file": "standup.mp4"}
+    moving |= {"size": 481_000_000, "began_at": "", "bytes_s": 11_400_000, "at": 0.0}
+
+    def tell(sent: int) -> None:
+        path = site.service.folder / "state" / "run" / "pushes.json"
+        path.write_text(json.dumps({push: {**moving, "sent": sent}} if sent else {}))
+
+    tell(120_000_000)
+    opened = page(f"/recordings/{recording.uid}")
+    opened.get_by_text("114 MiB of 459 MiB, 10.9 MiB/s").wait_for()
+    glance(opened, "recording-moving")
+    tell(360_000_000)
+    opened.get_by_text("343 MiB of 459 MiB, 10.9 MiB/s").wait_for()
+    assert opened.locator("progress").get_attribute("value") == "360000000"
+    tell(0)
+    opened.locator("progress").wait_for(state="detached")
 
 
 def test_a_recording_that_is_given_up_is_tried_again(page, outgoing):

@@ -119,7 +119,9 @@ def test_an_organisation_is_made_and_gets_a_schema_and_an_environment(page, outg
 
 def test_an_organisation_with_everything(page, outgoing):
     look(page("/organisations/demo"), "organisation")
-    glance(page("/organisations/demo/environments/production"), "environment")
+    environment = page("/organisations/demo/environments/production")
+    assert environment.get_by_label("archive").is_checked()
+    glance(environment, "environment")
     opened = page("/organisations/demo", MEMBER)
     glance(opened, "organisation-member")
     assert opened.locator("main button").count() == 0

@@ -7,8 +7,9 @@ import re
 
 import pytest
 
-from conch_pipe.model import utc
-from tests.web.conftest import MEMBER, OPERATOR
+from conch_pipe.model import Happening, Shape, utc
+from conch_pipe.web.api import application
+from tests.web.conftest import MEMBER, OPERATOR, every_path
 from tests.web.outflow import Outflow
 from tests.web.test_dashboard_deliveries import words
 from tests.web.test_dashboard_remotes import said
@@ -35,8 +36,7 @@ def test_a_secret_is_shown_once_with_the_line_to_paste(door):
 
     page = door.page(answer.headers["location"], Host="sftp.example:8080").body.decode()
 
-    made = door.now(door.catalog.credentials.list("acme"))[-1]
-    assert made.label == "payroll"
+    (made,) = [one for one in door.now(door.catalog.credentials.list("acme")) if one.label == "payroll"]
     assert f"sftp -P 2222 {made.client_id}@sftp.example" in page
     (secret,) = set(re.findall(r'data-copies="([A-Za-z0-9_-]{43})"', page))
     again = door.page(answer.headers["location"])
@@ -167,6 +167,8 @@ def test_an_environment_is_made_changed_and_removed(door, out):
     said(door, door.fill("/organisations/acme/environments/+add", name="production", remote=["archive", "studio"]))
     assert "archive , studio" in words(door.page("/organisations/acme"))
 
+    before = door.page("/organisations/acme/environments/production")
+    assert before.status == 200 and before.body.count(b" checked") == 2
     fields = {"remote": "studio", "delete_delivered": "yes"}
     assert "is changed" in said(door, door.fill("/organisations/acme/environments/production", **fields))
     found = door.now(door.catalog.environments.get("acme", "production"))
@@ -224,3 +226,32 @@ def test_pages_of_an_empty_service_say_what_to_do_next(door):
     assert "Add a remote" in words(door.page("/remotes"))
     assert "conch-pipe webhook add" in words(door.page("/webhooks"))
     assert "an environment names the remotes" in words(door.page("/organisations/acme"))
+
+
+def test_every_page_can_be_looked_at(door, out):
+    """With something in it, and by an operator: none of them fails."""
+    out.remote("archive")
+    out.environment("production", "archive")
+    recording = out.recording("rec-1")
+    webhook, _ = door.now(
+        door.catalog.webhooks.add(
+            "acme", "https://hooks.example.com", [Happening.UPLOAD_FAILED], environment="", shape=Shape.STANDARD
+        )
+    )
+    things = {
+        "/recordings/<uuid:uid>": recording.uid,
+        "/remotes/<name>": "archive",
+        "/organisations/<name>/environments/<environment>": "production",
+        "/organisations/<name>": "acme",
+        "/credentials/<client_id>": door.client_id,
+        "/schemas/<name>": "orgShifts",
+        "/webhooks/<webhook_id>": webhook.id,
+    }
+    looked = []
+    for route, _ in every_path(application(door.parts, door.tokens, door.signing)):
+        begin = next((one for one in things if route.path.startswith(one)), None)
+        if route.method == "GET" and begin is not None and "<" not in route.path.removeprefix(begin):
+            path = f"{begin.rpartition('<')[0]}{things[begin]}{route.path.removeprefix(begin)}"
+            looked.append(path := path.replace("<name>", "acme"))
+            assert door.page(path).status == 200, path
+    assert len(looked) > 10

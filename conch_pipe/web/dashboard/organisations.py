@@ -126,7 +126,7 @@ class _Organisations:
 
     async def environment(self, request: Request, actor: Actor, name: str, environment: str) -> Response:
         found = await self._environment(actor, name, environment)
-        fields = {"remote": list(found.remotes), "delete_delivered": ["yes"] * found.delete_delivered}
+        fields = {"remote": list(found.remotes), "delete_delivered": ["yes" if found.delete_delivered else ""]}
         return await self._environment_form(request, actor, name, found, Filled(fields))
 
     async def change_environment(
