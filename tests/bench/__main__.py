@@ -1,7 +1,7 @@
 """``python -m tests.bench NAME …``: measures the real service, and its rivals in the same run.
 
-Names: small_files, big_upload, four_uploads, sessions, rows, memory, stall, http, push, recordings, or ``all``. Prints
-markdown for docs/performance.md. Not collected by pytest; passes or fails nothing.
+Names: small_files, big_upload, four_uploads, sessions, rows, memory, stall, upload_api, push, recordings, or ``all``.
+Prints markdown for docs/performance.md. Not collected by pytest; passes or fails nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NAMES = (
     "rows",
     "memory",
     "stall",
-    "http",
+    "upload_api",
     "push",
     "recordings",
 )
