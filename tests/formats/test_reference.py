@@ -154,7 +154,7 @@ RECORDS = st.lists(
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_csv_rows_are_those_of_the_reference(end, tmp_path):
-    @settings(max_examples=50 * DOSE, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=25 * DOSE, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(RECORDS)
     def agree(records):
         text = io.StringIO(newline="")
@@ -175,7 +175,7 @@ def test_csv_rows_are_those_of_the_reference(end, tmp_path):
 def test_json_rows_are_those_of_the_reference(tmp_path):
     """As text or, where JSON can say so, as numbers."""
 
-    @settings(max_examples=50 * DOSE, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=25 * DOSE, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(RECORDS, st.booleans())
     def agree(records, numeric):
         def value(name, text):

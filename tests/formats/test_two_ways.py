@@ -23,7 +23,7 @@ def test_the_fast_proof_and_the_reader_agree(header, text, tmp_path):
     """Any bytes at all; the path with a bracket cannot take the fast way."""
     wanted = schema(text, top='unknown_columns = "ignore"')
 
-    @settings(max_examples=25 * DOSE, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=12 * DOSE, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
     @example("a,b\n\n\nc,d\n")
     @example('"a""",b\n"x\ny",z')
