@@ -392,6 +392,18 @@ def test_what_another_organisation_delivers_does_not_exist(door, other):
     assert other.push(theirs, "elsewhere").manual is False
 
 
+def test_a_token_of_one_organisation_is_not_told_of_places_on_this_machine(door, program, out):
+    acme = Program(door, organisation="acme")
+    path = file(door, "a.mp4")
+
+    made = acme.ask("POST", "/api/recordings", 201, **fields(files={"main": path}))
+
+    assert [one["path"] for one in made["files"]] == [None]
+    shown = program.ask("GET", f"/api/recordings/{made['uid']}")
+    assert [one["path"] for one in shown["files"]] == [path]
+    assert str(door.folder).encode() not in b"".join(acme.told)
+
+
 def test_each_change_needs_its_scope(door, out):
     looks = Program(door, Scope.READ)
     recording = out.recording("rec-1")

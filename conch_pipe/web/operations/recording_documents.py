@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import Field, StringConstraints
 from pydantic.config import JsonDict
 
-from conch_pipe.model import Delivery, PushState, Recording, Role, Shown
+from conch_pipe.model import Actor, Delivery, PushState, Recording, Role, Shown
 from conch_pipe.web.documents import Given, Moment, Taken
 from conch_pipe.web.operations.taking import PageQuery
 
@@ -81,7 +81,7 @@ class RecordedFileGiven(Given):
 
     role: Role
     name: str = Field(description="On the remote.")
-    path: str = Field(description="On the service's machine.")
+    path: str | None = Field(None, description="On the service's machine; null for a token of one organisation.")
     bytes: int
     sha256: str
 
@@ -132,8 +132,8 @@ class Recordings(Given):
     next_cursor: str | None = None
 
 
-def recording(shown: Shown) -> RecordingGiven:
-    """A recording and its way to each remote."""
+def recording(shown: Shown, actor: Actor) -> RecordingGiven:
+    """A recording and its way to each remote, as somebody sees it."""
     one: Recording = shown.recording
     return RecordingGiven(
         uid=one.uid,
@@ -146,16 +146,22 @@ def recording(shown: Shown) -> RecordingGiven:
         purge_at=one.purge_at,
         deleted_at=one.deleted_at,
         files=[
-            RecordedFileGiven(role=file.role, name=file.name, path=str(file.path), bytes=file.bytes, sha256=file.sha256)
+            RecordedFileGiven(
+                role=file.role,
+                name=file.name,
+                path=str(file.path) if actor.organisation is None else None,
+                bytes=file.bytes,
+                sha256=file.sha256,
+            )
             for file in one.files
         ],
         pushes=[_push(each) for each in shown.deliveries],
     )
 
 
-def told(shown: Shown, again: bool) -> RecordingTold:
+def told(shown: Shown, actor: Actor, again: bool) -> RecordingTold:
     """A recording that is recorded."""
-    return RecordingTold(**recording(shown).model_dump(by_alias=False), again=again)
+    return RecordingTold(**recording(shown, actor).model_dump(by_alias=False), again=again)
 
 
 def _push(one: Delivery) -> PushGiven:

@@ -96,7 +96,7 @@ class RecordingViews:
             )
         shown = await self._recordings.show(submitted.recording.uid)
         place = {"Location": f"/api/recordings/{submitted.recording.uid}"}
-        return document(documents.told(shown, submitted.again), 200 if submitted.again else 201, place)
+        return document(documents.told(shown, actor, submitted.again), 200 if submitted.again else 201, place)
 
     async def _received(self, request: Request, actor: Actor, boundary: str) -> Submitted:
         arrival = self._recordings.arrival()
@@ -124,13 +124,13 @@ class RecordingViews:
             since=query.since,
             until=query.until,
         )
-        told = [documents.recording(one) for one in found.items]
+        told = [documents.recording(one, actor) for one in found.items]
         return document(documents.Recordings(recordings=told, next_cursor=following(found)))
 
     async def show_recording(self, request: Request, uid: UUID) -> Response:
         """GET /api/recordings/{uid}."""
         actor = await self._actors.of(request, Scope.READ)
-        return document(documents.recording(await self._seen(actor, uid)))
+        return document(documents.recording(await self._seen(actor, uid), actor))
 
     async def retry_recording(self, request: Request, uid: UUID) -> Response:
         """POST /api/recordings/{uid}/retry."""
@@ -138,7 +138,7 @@ class RecordingViews:
         wanted = await taken(request, documents.Again)
         await self._seen(actor, uid)
         await self._recordings.retry(uid, wanted.remote)
-        return document(documents.recording(await self._recordings.show(uid)), 202)
+        return document(documents.recording(await self._recordings.show(uid), actor), 202)
 
     async def _seen(self, actor: Actor, uid: UUID) -> Shown:
         found: Shown = await self._recordings.show(uid)
