@@ -11,7 +11,7 @@ import pytest
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.web.api import application
 from conch_pipe.web.dashboard.pages import local
-from tests.web.conftest import MEMBER, OPERATOR, Answer
+from tests.web.conftest import CSRF, MEMBER, OPERATOR, Answer
 from tests.web.dashboard import failed, text
 
 PASSWORD = "kanarek, twelve of them at least"
@@ -108,6 +108,16 @@ def test_a_form_from_elsewhere_changes_nothing(door):
     assert answer.headers["set-cookie"].startswith("pipe_theme=dark; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax")
     assert 'data-theme="dark"' in text(door.page("/overview", Cookie="pipe_theme=dark"))
     assert 'data-theme="auto"' in text(door.page("/overview", Cookie='pipe_theme="><script>'))
+
+
+def test_over_tls_every_cookie_is_bound_to_it(make):
+    door = make(forwarded_from=("192.0.2.0/24",))
+    door.signing.actor = OPERATOR
+    body = urlencode({"csrf": CSRF, "theme": "dark", "next": "/uploads"}).encode()
+
+    answer = door.connect().ask("POST", "/theme", body, Content_Type=FORM, X_Forwarded_Proto="https").answer
+
+    assert answer.headers["set-cookie"].endswith("; HttpOnly; SameSite=Lax; Secure")
 
 
 @pytest.mark.parametrize(
