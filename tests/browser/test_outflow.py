@@ -78,6 +78,7 @@ def test_a_recording_under_way_is_followed(page, site, outgoing):
     tell(120_000_000)
     opened = page(f"/recordings/{recording.uid}")
     opened.get_by_text("114 MiB of 459 MiB, 10.9 MiB/s").wait_for()
+    assert opened.locator(".mark.next .word").text_content() == "now"
     glance(opened, "recording-moving")
     tell(360_000_000)
     opened.get_by_text("343 MiB of 459 MiB, 10.9 MiB/s").wait_for()
@@ -127,7 +128,6 @@ def test_another_host_key_is_compared_and_trusted(page, outgoing):
 
 def test_the_form_of_a_remote_tells_all_mistakes_at_once(page, outgoing):
     opened = page("/remotes/+add")
-    look(opened, "remote-new")
     opened.get_by_label("Organisation").select_option("demo")
     opened.get_by_label("Name", exact=True).fill("Nova Archive")
     opened.get_by_label("Host", exact=True).fill("sftp://nova.example/in")

@@ -38,7 +38,7 @@ def receiver():
 
 def test_a_credential_is_made_shown_once_rotated_and_revoked(page, site, outgoing):
     opened = page("/credentials")
-    look(opened, "credentials")
+    glance(opened, "credentials")
     opened.get_by_role("link", name="New credential").click()
     glance(opened, "credential-new")
     opened.get_by_label("Organisation").select_option("demo")
@@ -84,7 +84,7 @@ def test_a_credential_is_revoked_without_script(page, site, outgoing):
 
 def test_schemas_and_a_sample(page, outgoing, tmp_path):
     opened = page("/schemas")
-    look(opened, "schemas")
+    glance(opened, "schemas")
     opened.get_by_role("link", name="orgShifts", exact=True).click()
     look(opened, "schema")
 
@@ -98,7 +98,7 @@ def test_schemas_and_a_sample(page, outgoing, tmp_path):
 
 def test_an_organisation_is_made_and_gets_a_schema_and_an_environment(page, outgoing):
     opened = page("/organisations")
-    look(opened, "organisations")
+    glance(opened, "organisations")
     opened.get_by_role("link", name="New organisation").click()
     opened.get_by_label("Name").fill("South West")
     opened.get_by_role("button", name="Make it").click()
@@ -148,7 +148,7 @@ def test_webhooks(page, site, outgoing, receiver):
     opened.locator("summary", has_text="Disable").click()
     opened.get_by_role("button", name="Disable it").click()
     opened.get_by_text("The webhook is disabled").wait_for()
-    look(page("/webhooks"), "webhooks")
+    glance(page("/webhooks"), "webhooks")
 
     opened.get_by_role("link", name="Remove …").click()
     opened.get_by_role("button", name="Remove it").click()

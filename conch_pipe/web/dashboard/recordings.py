@@ -90,10 +90,11 @@ class _Recordings:
         found = await self._existing(actor, uid)
         log = await self._operations.pushes.log(found.recording.organisation, limit=LOG, recording=uid)
         moving = await self._operations.pushes.moving()
-        deliveries = [
-            (one, line(one, found.recording.saved_at, log.items), moving.get(str(one.push.id)))
-            for one in found.deliveries
-        ]
+        deliveries = []
+        for one in found.deliveries:
+            under_way = moving.get(str(one.push.id))
+            drawn = line(one, found.recording.saved_at, log.items, now=under_way is not None)
+            deliveries.append((one, drawn, under_way))
         return {
             "recording": found.recording,
             "shown": found,

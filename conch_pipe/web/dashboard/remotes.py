@@ -239,7 +239,7 @@ class _Remotes:
             say = "No key is made: tick that the old one may go. The server does not know the new one yet."
             return self._pages.after(request, back, say, good=False)
         changed, _ = await self._operations.remotes.generate_key(name, kind)
-        say = f"A new key is made. Its owner appends the line to authorized_keys of {changed.username}."
+        say = f"A new key is made. The owner of the server appends its line to authorized_keys of {changed.username}."
         return self._pages.after(request, back, say)
 
     async def removing(self, request: Request, actor: Actor, name: str) -> Response:

@@ -46,12 +46,17 @@ class Line:
     reached: int
 
 
-def line(delivery: Delivery, saved_at: datetime, attempts: Iterable[Attempt]) -> Line:
-    """What is drawn. :param attempts: of this recording, in any order; those to other remotes are passed over."""
+def line(delivery: Delivery, saved_at: datetime, attempts: Iterable[Attempt], *, now: bool = False) -> Line:
+    """What is drawn.
+
+    :param attempts: of this recording, in any order; those to other remotes are passed over.
+    :param now: one is being made.
+    """
     push = delivery.push
     made = {one.number: one for one in attempts if one.push == push.id and one.number}
     marks = tuple(
-        _mark(delivery, number, at, made.get(number), at - saved_at) for number, at in enumerate(delivery.instants, 1)
+        _mark(delivery, number, at, made.get(number), at - saved_at, now)
+        for number, at in enumerate(delivery.instants, 1)
     )
     parts = [f"{one.number}: {one.word}" + (f" ({one.told})" if one.told else "") for one in marks if one.kind in _TOLD]
     rest = sum(one.kind == "coming" for one in marks)
@@ -65,7 +70,7 @@ def line(delivery: Delivery, saved_at: datetime, attempts: Iterable[Attempt]) ->
 _TOLD = ("done", "failed", "missed", "next")
 
 
-def _mark(delivery: Delivery, number: int, at: datetime, attempt: Attempt | None, after: timedelta) -> Mark:
+def _mark(delivery: Delivery, number: int, at: datetime, attempt: Attempt | None, after: timedelta, now: bool) -> Mark:
     push = delivery.push
     told = ""
     if attempt is not None:
@@ -76,7 +81,7 @@ def _mark(delivery: Delivery, number: int, at: datetime, attempt: Attempt | None
     elif push.final_at is not None:
         kind, word = "spare", "given up" if push.state is PushState.GIVEN_UP else "not needed"
     elif number == push.attempts + 1:
-        kind, word = "next", "next"
+        kind, word = "next", "now" if now and not push.manual else "next"
         at = at if push.manual or push.due_at is None else push.due_at
     else:
         kind, word = "coming", "to come"
