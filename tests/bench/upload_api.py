@@ -6,6 +6,7 @@ processes stand still, so that rows of one round do not disturb the next. Logins
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -147,11 +148,8 @@ def _curl(ours: Ours, clients: list[list[list[str]]]) -> None:
 
 def _head(ours: Ours) -> list[str]:
     """What every request has; a token is good for a round."""
-    api = Api(Place(_url(ours).removesuffix("/api/external")))
-    try:
+    with _client(ours) as api:
         token = api.login(*ours.login())["access_token"]
-    finally:
-        api.close()
     return [
         f'header = "Authorization: Bearer {token}"',
         'header = "Expect:"',
@@ -160,11 +158,17 @@ def _head(ours: Ours) -> list[str]:
     ]
 
 
+def _known_upload(ours: Ours) -> str:
+    """One that was put."""
+    with _client(ours) as api:
+        api.login(*ours.login())
+        return str(api.uploads(limit="1")["uploads"][0]["uploadId"])
+
+
+def _client(ours: Ours) -> contextlib.closing[Api]:
+    return contextlib.closing(Api(Place(_url(ours).removesuffix("/api/external"))))
+
+
 def _url(ours: Ours) -> str:
     facts = json.loads((ours.service.folder / "state" / "run" / "service.json").read_text())
     return f"{facts['http_url']}/api/external"
-
-
-def _known_upload(ours: Ours) -> str:
-    """The first that was put."""
-    return str(ours.service.ask("SELECT id FROM uploads ORDER BY received_at LIMIT 1")[0][0])
