@@ -18,7 +18,7 @@ from conch_pipe.web.request import Request
 from conch_pipe.web.responses import Response
 from conch_pipe.web.routes import Route
 
-TEST_S, LOOK_S = 60.0, 30.0  # that somebody waits for a page
+TEST_S, LOOK_S = 45.0, 30.0  # that somebody waits for a page; proxies often wait 60
 ADD = "/remotes/+add"  # no name begins so
 
 
