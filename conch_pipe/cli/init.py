@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--http-port",
     type=click.IntRange(-1, 65535),
-    help="TCP port of HTTP, on 127.0.0.1, to write into the settings; default 0, a free one that status tells.",
+    help="TCP port of HTTP, on 127.0.0.1, to write into the settings; default 8022; -1: there is no HTTP.",
 )
 @click.pass_obj
 def init(
@@ -49,7 +49,7 @@ def init(
     chosen: dict[str, dict[str, Any]] = {"ssh": {"interface": interface or "0.0.0.0", "port": 2222}}  # noqa: S104
     if port is not None:
         chosen["ssh"]["port"] = port
-    chosen["http"] = {"port": http_port or 0}
+    chosen["http"] = {"port": 8022 if http_port is None else http_port}
     if file.parent != folder:
         chosen = {"service": {"state": folder}} | chosen
     with installation.only_ours():

@@ -64,7 +64,7 @@ def test_people_are_told_how_to_try_it(installed):
 
     assert "sftp -P 2222 pipe_" in out
     assert out.count("SHA256:") == 2
-    assert "status      (http_url: the dashboard, the Upload API)" in out
+    assert "    http://127.0.0.1:8022/\n" in out
 
 
 def test_an_http_port_that_was_chosen_is_told_as_an_address(tmp_path):

@@ -26,7 +26,11 @@ class Service:
         self.folder = folder
         self.config = folder / "state" / "pipe-sftp.toml"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PIPE_SFTP_")}
-        self.environment = kept | {"PIPE_SFTP_SSH__PORT": "0", "PIPE_SFTP_SSH__INTERFACE": "127.0.0.1"}
+        self.environment = kept | {
+            "PIPE_SFTP_SSH__PORT": "0",
+            "PIPE_SFTP_HTTP__PORT": "0",
+            "PIPE_SFTP_SSH__INTERFACE": "127.0.0.1",
+        }
         self.made = json.loads(self.run("init", str(folder / "state"), "--demo", "--json"))
         with (folder / "log").open("wb") as log:
             self.process = subprocess.Popen(

@@ -59,7 +59,7 @@ class Service:
 
     def __init__(self, folder: Path, settings: Mapping[str, Any] | None = None) -> None:
         self.folder = folder
-        self.settings = {"ssh.interface": "127.0.0.1", "ssh.port": 0, **(settings or {})}
+        self.settings = {"ssh.interface": "127.0.0.1", "ssh.port": 0, "http.port": 0, **(settings or {})}
         self.said: list[str] = []
         self.secrets: set[str] = set()
         self.private: set[bytes] = set()  # numbers of private keys
