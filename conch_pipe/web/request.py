@@ -33,6 +33,7 @@ class Request(http.Request):
     :ivar peer: who asks: the other end, or whom it forwards for.
     :ivar query: the fields of the query, the last of each name; UTF-8.
     :ivar route: what the path stands for, for the event; never what a client wrote.
+    :ivar secure: whether who asks speaks TLS, be it with a proxy of ours; also known when they are gone.
     :ivar actor: the person who has signed in, as soon as that is known.
     """
 
@@ -45,6 +46,7 @@ class Request(http.Request):
         self.begun = False
         self.route = "-"
         self.client_id = ""
+        self.secure = False
         self.actor: Actor | None = None
         self.query: dict[str, str] = {}
         self.site = channel.site
@@ -59,7 +61,7 @@ class Request(http.Request):
         self.begun = True
         self.method, self.uri, self.clientproto = method, target, version
         self._began_at = self.site.clock.seconds()
-        self.peer = self.site.peer(self)
+        self.peer, self.secure = self.site.peer(self), self.site.secure(self)
         self.body = Body(length, self.site.limits.body_bytes, self._say_continue, self.channel.hold)
         answering = Deferred.fromCoroutine(self._answer(length))
         answering.addErrback(lambda failure: self._log.failure("a request was not answered", failure))
@@ -121,11 +123,6 @@ class Request(http.Request):
         self.body.limit = size
         if self.body.length is not None and self.body.length > size:
             raise Refused("too_large", f"a request has at most {size} bytes here")
-
-    @property
-    def secure(self) -> bool:
-        """Whether who asks speaks TLS, be it with a proxy of ours."""
-        return bool(self.site.secure(self))
 
     # The answer.
 

@@ -7,8 +7,10 @@ import re
 from urllib.parse import urlencode
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from conch_pipe.errors import Code, PipeError
+from conch_pipe.model import Page
 from conch_pipe.web.api import application
 from conch_pipe.web.dashboard.pages import local
 from tests.web.conftest import CSRF, MEMBER, OPERATOR, Answer
@@ -213,6 +215,21 @@ def test_a_wrong_password_is_told_in_the_form_which_keeps_the_name_alone(door):
     assert "do not belong together" in text(answer)
     assert 'value="Olga"' in text(answer)
     assert "quite wrong" not in text(answer)
+
+
+def test_who_leaves_before_the_page_is_made_is_no_error(door, logged_errors):
+    """As each page that refreshes itself is left."""
+    house = House(door)
+    cookie = house.sign_in(PASSWORD).headers["set-cookie"].partition(";")[0]
+    held: Deferred = Deferred()
+    object.__setattr__(door.operations.uploads, "page", lambda *_, **__: held)
+
+    asked = door.connect().ask("GET", "/uploads", Cookie=cookie)
+    asked.cut()
+    held.callback(Page(()))
+
+    assert logged_errors == []
+    assert asked.answers == []
 
 
 def test_a_sign_in_form_from_elsewhere_is_shown_again(door):
