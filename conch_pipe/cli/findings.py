@@ -203,16 +203,21 @@ def _service(session: Session) -> Iterator[Finding]:
         yield Finding("service", OK, f"runs on port {found.ssh_port}, process {found.pid}")
         return
     yield Finding("service", WARN, "does not run")
-    ssh = session.settings.ssh
-    if ssh.endpoint or ssh.port == 0:
-        return
-    try:
-        for family, kind, protocol, _, address in socket.getaddrinfo(ssh.interface, ssh.port, type=socket.SOCK_STREAM):
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
-    except OSError as error:
-        yield Finding("service", FAIL, f"cannot listen on {ssh.interface} port {ssh.port}: {error.strerror}")
+    for door in (session.settings.ssh, session.settings.http):
+        if door.endpoint or door.port < 1:
+            continue
+        try:
+            _listen(door.interface, door.port)
+        except OSError as error:
+            yield Finding("service", FAIL, f"cannot listen on {door.interface} port {door.port}: {error.strerror}")
+
+
+def _listen(interface: str, port: int) -> None:
+    """:raises OSError: somebody else does, or this user may not."""
+    for family, kind, protocol, _, address in socket.getaddrinfo(interface, port, type=socket.SOCK_STREAM):
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
 
 
 _PARTS: dict[str, Callable[[Session], Iterator[Finding]]] = {

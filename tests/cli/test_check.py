@@ -17,6 +17,7 @@ from conch_pipe.ssh.server.hostkeys import generate
 def _any_port(monkeypatch):
     """Whether port 2222 of this machine is free is not what these tests are about."""
     monkeypatch.setenv("PIPE_SFTP_SSH__PORT", "0")
+    monkeypatch.setenv("PIPE_SFTP_HTTP__PORT", "0")
     monkeypatch.setenv("PIPE_SFTP_DISK__FREE_BYTES", "1")
     monkeypatch.setenv("PIPE_SFTP_DISK__FREE_SHARE", "0")
 
@@ -121,10 +122,11 @@ def test_the_share_of_the_disk_counts_as_it_does_for_the_service(installed, monk
     assert f"refused below {disk['least_bytes'] >> 20}" in found(installed.json("check", status=1), "fail")
 
 
-def test_a_port_that_is_taken_is_told_before_the_start(installed, monkeypatch):
+@pytest.mark.parametrize("door", ["SSH", "HTTP"])
+def test_a_port_that_is_taken_is_told_before_the_start(installed, monkeypatch, door):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        monkeypatch.setenv("PIPE_SFTP_SSH__PORT", str(taken.getsockname()[1]))
-        monkeypatch.setenv("PIPE_SFTP_SSH__INTERFACE", "127.0.0.1")
+        monkeypatch.setenv(f"PIPE_SFTP_{door}__PORT", str(taken.getsockname()[1]))
+        monkeypatch.setenv(f"PIPE_SFTP_{door}__INTERFACE", "127.0.0.1")
 
         assert "cannot listen on 127.0.0.1" in found(installed.json("check", status=1), "fail")
 
