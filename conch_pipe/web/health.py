@@ -49,8 +49,8 @@ class HealthViews:
     async def readyz(self, request: Request) -> Response:
         """Whether it is to be sent work: 200, or 503."""
         draining = request.site.draining
+        closer = await self._may_look_closer(request)  # first: later the connection may be gone
         checks = await self._health.look()
-        closer = await self._may_look_closer(request)
         told: list[dict[str, Any]] = []
         for check in checks:
             one = {"name": check.name, "ok": check.ok}
