@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
@@ -105,6 +106,7 @@ def test_a_member_sees_only_attempts_of_its_organisation(door, other):
         assert "rec-theirs" not in page and "elsewhere" not in page, path
     assert "rec-theirs" in words(door.page("/pushes?organisation=other"))
     assert door.page(f"/recordings/{theirs.uid}", MEMBER).status == 404
+    assert "No recording is like that" in words(door.page(f"/recordings?id={theirs.uid}", MEMBER))
     assert door.page(f"/recordings/{theirs.uid}/now", MEMBER).status == 404
 
 
@@ -201,6 +203,8 @@ def test_recordings_are_found_by_state_and_id(door, out):
     assert " rec-1 " in words(door.page("/recordings?state=DELIVERED"))
     assert " rec-2 " not in words(door.page("/recordings?state=DELIVERED"))
     assert " rec-1 " not in words(door.page("/recordings?id=rec-2"))
+    assert door.page(f"/recordings?id={first.uid}").headers["location"] == f"/recordings/{first.uid}"
+    assert "No recording is like that" in words(door.page(f"/recordings?id={UUID(int=7)}"))
     assert door.page("/recordings?state=LOST").status == 400
     assert door.page("/recordings?cursor=x").status == 400
 

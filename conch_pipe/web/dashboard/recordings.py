@@ -38,6 +38,8 @@ class _Recordings:
 
     async def page(self, request: Request, actor: Actor) -> Response:
         organisation = lists.whose(actor, request)
+        if (uid := await self._ours(actor, lists.given(request, "id"))) is not None:
+            return self._pages.to(request, f"/recordings/{uid}")
         page: Page[Shown] = await self._operations.recordings.page(
             organisation,
             limit=lists.ROWS,
@@ -61,6 +63,19 @@ class _Recordings:
             environments=sorted({one.name for one in environments}),
             next_cursor=lists.following(page),
         )
+
+    async def _ours(self, actor: Actor, word: str | None) -> UUID | None:
+        """The recording whose uid that is, when it is one."""
+        try:
+            uid = UUID(word or "")
+            await self._existing(actor, uid)
+        except ValueError:
+            return None
+        except PipeError as error:
+            if error.code is not Code.NOT_FOUND:
+                raise
+            return None
+        return uid
 
     async def one(self, request: Request, actor: Actor, uid: UUID) -> Response:
         return self._pages.render(request, "recording.html", actor, **await self._found(actor, uid))
