@@ -39,7 +39,9 @@ def test_the_python_program_runs(tmp_path):
     for name in ("4711.mp4", "4711.jpg"):
         (media / name).write_bytes(b"content")
     command = [Path(sys.executable).with_name("conch-pipe"), "--config", tmp_path / "state" / "pipe-sftp.toml"]
-    subprocess.run([command[0], "init", tmp_path / "state", "--port", "0", "--http-port", "0"], check=True, capture_output=True)
+    subprocess.run(
+        [command[0], "init", tmp_path / "state", "--port", "0", "--http-port", "0"], check=True, capture_output=True
+    )
     with (tmp_path / "state" / "pipe-sftp.toml").open("a") as settings:
         settings.write(f'[push]\nroots = ["{media}"]\n')
     for words in (["org", "create", "acme"], ["environment", "create", "acme", "production"]):
