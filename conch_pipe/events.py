@@ -157,6 +157,7 @@ WEBHOOK_DISABLED = Kind("webhook.disabled", "webhook {webhook} is disabled: {rea
 WEB_REQUEST = Kind(
     "web.request", "{address} {method} {route}: {status}, {received} bytes, {seconds:.3f} s", LogLevel.debug
 )
+OPERATION_ASKED = Kind("operation.asked", "{actor} from {address}: {method} {path}: {status}")
 WEB_STARTED = Kind("web.started", "HTTP at {url}")
 WEB_CERTIFICATE = Kind("web.certificate", "TLS certificate of {names}, valid until {until}")
 WEB_CERTIFICATE_REFUSED = Kind(

@@ -44,6 +44,7 @@ class Actors:
         if actor is None:
             raise PipeError(Code.UNAUTHORIZED, "the operator's token is missing, wrong or not good any more")
         request.client_id = "_".join(text.split("_", 2)[:2])  # pst_ and its id, which is not secret
+        request.more_than_a_look = scope is not Scope.READ
         if not actor.may(scope):
             raise PipeError(Code.NOT_ALLOWED, f"this token has not the scope {scope.value}")
         return actor

@@ -35,6 +35,7 @@ class Request(http.Request):
     :ivar route: what the path stands for, for the event; never what a client wrote.
     :ivar secure: whether who asks speaks TLS, be it with a proxy of ours; also known when they are gone.
     :ivar actor: the person who has signed in, as soon as that is known.
+    :ivar more_than_a_look: somebody of the operator's asks for what not everybody may: it is told who.
     """
 
     channel: Any
@@ -48,6 +49,7 @@ class Request(http.Request):
         self.client_id = ""
         self.secure = False
         self.actor: Actor | None = None
+        self.more_than_a_look = False
         self.query: dict[str, str] = {}
         self.site = channel.site
         self._received_all = False

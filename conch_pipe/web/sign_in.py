@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from conch_pipe import events
 from conch_pipe.errors import Code, PipeError
-from conch_pipe.model import Actor, Scope
+from conch_pipe.model import Actor
 from conch_pipe.web.parts import Parts
 from conch_pipe.web.request import Request
 
@@ -52,15 +52,6 @@ class SignIn:
         actor = await self._actor(text) if _SESSION.fullmatch(text) else None
         if actor is not None:
             request.client_id = actor.name
-        return actor
-
-    async def require(self, request: Request, scope: Scope) -> Actor:
-        """:raises PipeError: UNAUTHORIZED: nobody has signed in; NOT_ALLOWED: somebody who may not do this; BUSY."""
-        actor = await self.of(request)
-        if actor is None:
-            raise PipeError(Code.UNAUTHORIZED, "sign in first")
-        if not actor.may(scope):
-            raise PipeError(Code.NOT_ALLOWED, "you may look at this, but not change it")
         return actor
 
     async def _actor(self, text: str) -> Actor | None:

@@ -25,6 +25,7 @@ from conch_pipe.web.request import Request
 from conch_pipe.web.responses import Response
 
 BANNER = 255  # characters of a user agent that are kept
+PATH = 300  # characters of a path that are told
 _LOOK_S = 0.1
 
 Answer = Callable[[Request], Awaitable[Response | None]]
@@ -161,6 +162,16 @@ class Site(ServerFactory):
             seconds=seconds,
             session=request.peer.session,
         )
+        if request.more_than_a_look:
+            self._events.note(
+                events.OPERATION_ASKED,
+                actor=request.client_id,
+                address=request.peer.address,
+                method=request.method[:16].decode("ascii", "replace"),
+                path=request.path.decode("utf-8", "replace").encode("unicode_escape").decode()[:PATH],
+                status=status,
+                session=request.peer.session,
+            )
 
     def refused(self, channel: Channel, status: int) -> None:
         """Something came that never became a request."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import Deferred
 
+from conch_pipe import events
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Actor, Scope
 from conch_pipe.web.actors import KNOWN_S, Actors
@@ -56,6 +57,22 @@ def test_a_token_says_who_asks_and_the_access_event_has_its_id(desk, door):
     assert actor == Actor("reports", frozenset({Scope.READ, Scope.REMOTES}), None)
     assert desk.request.client_id == f"pst_{token.token_id}"
     assert text.startswith(desk.request.client_id + "_")
+
+
+def test_who_did_more_than_look_is_told_with_what_it_was_done_to(desk, door):
+    """Also when it was refused; a look is not told."""
+    token, text = door.now(desk.catalog.tokens.create("reports", [Scope.READ, Scope.REMOTES]))
+    bearer = f"Bearer {text}"
+
+    door.ask("GET", "/api/remotes", Authorization=bearer)
+    door.ask("POST", "/api/remotes/acme-eu%0a/enable", Authorization=bearer)
+    door.ask("PUT", "/api/organisations/acme/schemas/orgShifts", Authorization=bearer)
+
+    told = [(one["actor"], one["method"], one["path"], one["status"]) for one in door.events.of(events.OPERATION_ASKED)]
+    assert told == [
+        (f"pst_{token.token_id}", "POST", "/api/remotes/acme-eu\\n/enable", 404),
+        (f"pst_{token.token_id}", "PUT", "/api/organisations/acme/schemas/orgShifts", 403),
+    ]
 
 
 def test_a_token_of_an_organisation_sees_only_that(desk, door):

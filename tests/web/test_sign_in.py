@@ -13,7 +13,7 @@ from conch_pipe.errors import Code, PipeError
 from conch_pipe.login import secrets
 from conch_pipe.login.people import SignIns
 from conch_pipe.login.slowness import FLOOR_S, JITTER_S, Slowness
-from conch_pipe.model import Scope
+from conch_pipe.model import Actor, Scope
 from conch_pipe.web.api import application
 from conch_pipe.web.problems import Refused
 from conch_pipe.web.request import Request
@@ -64,19 +64,28 @@ class House:
         door.site = Site(self.answer, door.events, door.clock, door.limits, (PROXY,))
         door.now(self.people.create("ann", PASSWORD))
 
+    async def who(self, request: Request, scope: Scope) -> Actor:
+        """As the dashboard's pages ask it."""
+        actor = await self.sign_in.of(request)
+        if actor is None:
+            raise PipeError(Code.UNAUTHORIZED, "sign in first")
+        if not actor.may(scope):
+            raise PipeError(Code.NOT_ALLOWED, "you may look at this, but not change it")
+        return actor
+
     async def answer(self, request: Request) -> Response:
         if request.method == b"GET" and request.path == b"/sign-in":
             csrf, cookie = self.sign_in.form(request)
             return Response(200, csrf.encode(), headers={"Set-Cookie": cookie} if cookie else {})
         if request.method == b"GET":
-            actor = await self.sign_in.require(request, Scope.READ)
+            actor = await self.who(request, Scope.READ)
             return document(
                 {"name": actor.name, "organisation": actor.organisation, "csrf": self.sign_in.csrf(request)}
             )
         fields = {name: values[0] for name, values in parse_qs((await request.body.whole(10_000)).decode()).items()}
         token = request.header("X-CSRF-Token") or fields.get("csrf", "")
         if request.path == b"/do":
-            actor = await self.sign_in.require(request, Scope.REMOTES)
+            actor = await self.who(request, Scope.REMOTES)
             self.sign_in.check(request, token)
             self.done.append(actor.name)
             return Response(204)

@@ -117,6 +117,7 @@ class Pages:
         if actor is None:
             raise PipeError(Code.UNAUTHORIZED, "sign in first")
         request.actor = actor
+        request.more_than_a_look = scope is not Scope.READ
         if not actor.may(scope):
             raise PipeError(Code.NOT_ALLOWED, "you may look at this, but not change it")
         return actor
