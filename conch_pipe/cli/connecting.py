@@ -40,8 +40,11 @@ def in_reactor(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     reactor = SelectReactor()
     results: list[Any] = []
 
+    async def begun() -> T:
+        return await work(reactor)  # here, so that what fails at once ends the reactor as well
+
     def start() -> None:
-        Deferred.fromCoroutine(work(reactor)).addBoth(results.append).addBoth(lambda _: reactor.stop())
+        Deferred.fromCoroutine(begun()).addBoth(results.append).addBoth(lambda _: reactor.stop())
 
     reactor.callWhenRunning(start)
     reactor.run(installSignalHandlers=False)  # Ctrl-C stays Python's

@@ -6,12 +6,16 @@ import re
 import shutil
 import subprocess
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from twisted.internet.threads import deferToThreadPool
 
-from conch_pipe.cli import connecting
+from conch_pipe.cli.connecting import in_reactor
 from conch_pipe.model import Pin, Remote, RemoteSecrets, Status
+from conch_pipe.operations.connecting import surroundings
 from conch_pipe.remotes.form import MOST_CONNECTIONS
 from conch_pipe.remotes.testing import Step
 from conch_pipe.remotes.testing import test as tried
@@ -133,7 +137,12 @@ def steps_of(server: Sshd) -> list[Step]:
     remote = Remote("a", "acme", "127.0.0.1", server.user, NOW, server.port, str(server.files), pins=(pin,))
     secrets = RemoteSecrets(private_key=server.key.read_bytes())
     settings = Settings(push={"networks_allowed": ["127.0.0.0/8"]})
-    return connecting.run(settings, lambda around: tried(around, remote, secrets))
+
+    async def steps(reactor: Any) -> list[Step]:
+        pool = partial(deferToThreadPool, reactor, reactor.getThreadPool())
+        return await tried(surroundings(settings, reactor, pool), remote, secrets)
+
+    return in_reactor(steps)
 
 
 def test_the_line_of_authorized_keys_is_read_by_openssh(tmp_path):
