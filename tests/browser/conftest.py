@@ -149,7 +149,9 @@ def page(browser, site, signed_in) -> Iterator[Callable[..., Any]]:
     def open_page(path: str, name: str = OPERATOR, size: str = "desktop", **options: Any) -> Any:
         width, height = SIZES[size]
         viewport = {"width": width, "height": height}
-        context = browser.new_context(storage_state=signed_in(name), viewport=viewport, **options)
+        # What still appears has the colours of no page: axe would judge them.
+        still = {"reduced_motion": "reduce", **options}
+        context = browser.new_context(storage_state=signed_in(name), viewport=viewport, **still)
         contexts.append(context)
         opened = context.new_page()
         opened.on("console", heard)
