@@ -9,7 +9,6 @@ from conch_pipe.web.actors import Actors
 from conch_pipe.web.arrival import Arrivals
 from conch_pipe.web.clients import Clients
 from conch_pipe.web.dashboard import dashboard
-from conch_pipe.web.dashboard.signing import Signing
 from conch_pipe.web.health import health_routes
 from conch_pipe.web.logins import LoginView
 from conch_pipe.web.operations import operations_api
@@ -83,7 +82,7 @@ def upload_api(parts: Parts, tokens: Tokens) -> list[Route]:
     ]
 
 
-def application(parts: Parts, tokens: Tokens, signing: Signing | None = None) -> Router:
+def application(parts: Parts, tokens: Tokens, signing: SignIn | None = None) -> Router:
     """What answers requests: all routes there are. :param signing: finds who has signed in; None: as people do."""
     actors = Actors(parts.tokens, parts.clock)
     described = [*upload_api(parts, tokens), *operations_api(parts, actors)]

@@ -13,12 +13,12 @@ from conch_pipe.web.dashboard.pushes import pushes
 from conch_pipe.web.dashboard.recordings import recordings
 from conch_pipe.web.dashboard.remotes import remotes
 from conch_pipe.web.dashboard.schemas import schemas
-from conch_pipe.web.dashboard.signing import Signing
 from conch_pipe.web.dashboard.static_files import StaticFiles
 from conch_pipe.web.dashboard.uploads import uploads
 from conch_pipe.web.dashboard.webhooks import webhooks
 from conch_pipe.web.parts import Parts
 from conch_pipe.web.routes import Refuse, Route
+from conch_pipe.web.sign_in import SignIn
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Dashboard:
     refuse: Refuse
 
 
-def dashboard(parts: Parts, signing: Signing) -> Dashboard:
+def dashboard(parts: Parts, signing: SignIn) -> Dashboard:
     """All pages, and what else they need from here."""
     files = StaticFiles()
     pages = Pages(parts, signing, files)

@@ -6,15 +6,15 @@ from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Actor, Scope
 from conch_pipe.web.dashboard.forms import Filled, filled
 from conch_pipe.web.dashboard.pages import HOME, SIGN_IN, Pages, local
-from conch_pipe.web.dashboard.signing import Signing
 from conch_pipe.web.request import Request
 from conch_pipe.web.responses import Response
 from conch_pipe.web.routes import Route
+from conch_pipe.web.sign_in import SignIn
 
 FORM_BYTES = 4096
 
 
-def entry(pages: Pages, signing: Signing) -> list[Route]:
+def entry(pages: Pages, signing: SignIn) -> list[Route]:
     """Its routes."""
     views = _Entry(pages, signing)
     return [
@@ -27,7 +27,7 @@ def entry(pages: Pages, signing: Signing) -> list[Route]:
 
 
 class _Entry:
-    def __init__(self, pages: Pages, signing: Signing) -> None:
+    def __init__(self, pages: Pages, signing: SignIn) -> None:
         self._pages = pages
         self._signing = signing
 

@@ -15,13 +15,13 @@ from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Actor, Scope, utc
 from conch_pipe.web.dashboard import shown
 from conch_pipe.web.dashboard.forms import filled
-from conch_pipe.web.dashboard.signing import Signing
 from conch_pipe.web.dashboard.static_files import StaticFiles
 from conch_pipe.web.parts import Parts
 from conch_pipe.web.problems import Fault, fault
 from conch_pipe.web.request import Request
 from conch_pipe.web.responses import Response
 from conch_pipe.web.routes import Route
+from conch_pipe.web.sign_in import SignIn
 
 HTML = "text/html; charset=utf-8"
 HEADERS = {
@@ -56,7 +56,7 @@ View = Callable[..., Awaitable[Response]]
 class Pages:
     """Makes pages, and the routes that lead to them."""
 
-    def __init__(self, parts: Parts, signing: Signing, files: StaticFiles) -> None:
+    def __init__(self, parts: Parts, signing: SignIn, files: StaticFiles) -> None:
         self._clock = parts.clock
         self._limit = parts.limits.document_bytes
         self._signing = signing
