@@ -28,7 +28,7 @@ _HEADERS = (
 
 def upload_api(parts: Parts, tokens: Tokens) -> list[Route]:
     """The requests of clients."""
-    clients = Clients(parts.credentials, tokens)
+    clients = Clients(parts.credentials, tokens, parts.clock)
     arrivals = Arrivals(parts.intake, parts.uploads, parts.events, parts.max_bytes)
     views = UploadViews(clients, arrivals, parts.clock, parts.limits)
     logins = LoginView(parts.login, tokens, parts.events, parts.limits)

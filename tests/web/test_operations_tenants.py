@@ -9,6 +9,7 @@ import json
 import pytest
 
 from conch_pipe.model import Scope
+from conch_pipe.web.clients import KNOWN_S
 from tests.web.conftest import SCHEMA
 from tests.web.operators import Program
 
@@ -103,6 +104,7 @@ def test_a_revoked_credential_is_out_with_its_tokens(door, program):
     assert door.ask("GET", "/api/external/uploads", Authorization=token).status == 200
 
     revoked = program.ask("POST", f"/api/credentials/{door.client_id}/revoke")
+    door.clock.advance(KNOWN_S)
 
     assert revoked["revokedAt"] == "2027-01-15T08:00:00Z"
     assert door.ask("GET", "/api/external/uploads", Authorization=token).status == 401
