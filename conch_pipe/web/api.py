@@ -39,7 +39,7 @@ def upload_api(parts: Parts, tokens: Tokens) -> list[Route]:
             "/api/external/auth/token",
             logins.token,
             "A token for a client_id and its client_secret.",
-            "It is good for expires_in seconds, and ends at once when the credential is revoked. "
+            "It is good for expires_in seconds, and ends within a second when the credential is revoked. "
             "Wrong secrets are answered slowly, and always in the same words.",
             bodies={"application/json": documents.TokenRequest, form: documents.TokenRequest},
             answers={200: documents.Token},
