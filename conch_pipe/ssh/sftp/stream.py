@@ -63,7 +63,13 @@ class RequestStream:
 
         :raises Malformed: a length that cannot be: the stream cannot be followed any more.
         """
-        view = memoryview(data)
+        view, size = memoryview(data), len(data)
+        if 0 < size <= self._data and not (self.stopped or self._held):  # of a WRITE under way, as nearly always
+            self._data -= size
+            self._requests.write_data(view)
+            if not self._data:
+                self._requests.write_ends()
+            return
         at = 0
         if self._held and not self.stopped:
             at = self._join(view)
@@ -71,7 +77,7 @@ class RequestStream:
             self._keep(view[at:])
             return
         at = self._cut(view, at)
-        if at < len(view):
+        if at < size:
             self._held += view[at:]
 
     def go_on(self) -> None:

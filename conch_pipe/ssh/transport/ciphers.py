@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
 _U32 = struct.Struct(">L")
-_U64 = struct.Struct(">Q")
+_PACK_U64 = struct.Struct(">Q").pack
 SLACK = 15  # bytes a buffer must have behind a packet: what update_into asks for and a stream cipher never uses
 
 
@@ -42,20 +42,24 @@ class Direction(Protocol):
     counted: int
     tag: int
 
-    def length(self, buffer: memoryview, sequence: int) -> int:
-        """The packet's length field; asked once for each packet, when ``clear`` bytes of it have come."""
+    def length(self, buffer: memoryview, at: int, sequence: int) -> int:
+        """The length field of the packet at ``at``; asked once for each, when ``clear`` bytes of it have come."""
 
-    def open(self, buffer: memoryview, length: int, sequence: int) -> None:
+    def open(self, buffer: memoryview, at: int, length: int, sequence: int) -> None:
         """Verify and decrypt a packet in place.
 
-        :param buffer: begins with the packet; has :data:`SLACK` bytes more than the packet and its tag.
+        :param buffer: has :data:`SLACK` bytes more behind the packet and its tag.
+        :param at: where the packet begins.
         :param length: as :meth:`length` told it.
         :param sequence: 0 to 2**32-1.
         :raises BadPacket: nothing of it may be used.
         """
 
     def seal(self, buffer: memoryview, length: int, sequence: int) -> None:
-        """Encrypt a packet in place and put the tag behind it; ``buffer`` as for :meth:`open`."""
+        """Encrypt a packet in place and put the tag behind it.
+
+        :param buffer: begins with the packet; has :data:`SLACK` bytes more than the packet and its tag.
+        """
 
 
 class Clear:
@@ -63,14 +67,15 @@ class Clear:
 
     clear, block, counted, tag = 4, 8, 4, 0
 
-    def length(self, buffer: memoryview, sequence: int) -> int:
+    def length(self, buffer: memoryview, at: int, sequence: int) -> int:
         """See Direction."""
-        return _U32.unpack_from(buffer)[0]
+        return _U32.unpack_from(buffer, at)[0]
 
-    def open(self, buffer: memoryview, length: int, sequence: int) -> None:
+    def open(self, buffer: memoryview, at: int, length: int, sequence: int) -> None:
         """Nothing to do."""
 
-    seal = open
+    def seal(self, buffer: memoryview, length: int, sequence: int) -> None:
+        """Nothing to do."""
 
 
 class Gcm:
@@ -86,17 +91,20 @@ class Gcm:
     def _nonce(self) -> bytes:
         counter = self._counter
         self._counter = (counter + 1) & 0xFFFFFFFFFFFFFFFF
-        return self._fixed + _U64.pack(counter)
+        return self._fixed + _PACK_U64(counter)
 
-    def length(self, buffer: memoryview, sequence: int) -> int:
+    def length(self, buffer: memoryview, at: int, sequence: int) -> int:
         """See Direction."""
-        return _U32.unpack_from(buffer)[0]
+        return _U32.unpack_from(buffer, at)[0]
 
-    def open(self, buffer: memoryview, length: int, sequence: int) -> None:
-        """See Direction."""
-        end = 4 + length
+    def open(self, buffer: memoryview, at: int, length: int, sequence: int) -> None:
+        """See Direction. The hot path."""
+        counter, start = self._counter, at + 4
+        end = start + length
+        self._counter = (counter + 1) & 0xFFFFFFFFFFFFFFFF
+        nonce = self._fixed + _PACK_U64(counter)
         try:
-            self._aead.decrypt_into(self._nonce(), buffer[4 : end + 16], buffer[:4], buffer[4:end])
+            self._aead.decrypt_into(nonce, buffer[start : end + 16], buffer[at:start], buffer[start:end])
         except InvalidTag:
             raise BadPacket from None
 
@@ -115,26 +123,27 @@ class ChaCha:
         self._body = Cipher(algorithms.ChaCha20(key[:32], bytes(16)), None).encryptor()
         self._head = Cipher(algorithms.ChaCha20(key[32:64], bytes(16)), None).encryptor()
 
-    def length(self, buffer: memoryview, sequence: int) -> int:
+    def length(self, buffer: memoryview, at: int, sequence: int) -> int:
         """See Direction; the field itself stays encrypted, as the tag covers it so."""
         self._head.reset_nonce(_nonce(0, sequence))
-        return _U32.unpack(self._head.update(buffer[:4]))[0]
+        return _U32.unpack(self._head.update(buffer[at : at + 4]))[0]
 
     def _authenticator(self, sequence: int) -> Poly1305:
         self._body.reset_nonce(_nonce(0, sequence))
         return Poly1305(self._body.update(bytes(32)))
 
-    def open(self, buffer: memoryview, length: int, sequence: int) -> None:
+    def open(self, buffer: memoryview, at: int, length: int, sequence: int) -> None:
         """See Direction."""
-        end = 4 + length
+        start = at + 4
+        end = start + length
         authenticator = self._authenticator(sequence)
-        authenticator.update(buffer[:end])
+        authenticator.update(buffer[at:end])
         try:
             authenticator.verify(bytes(buffer[end : end + 16]))
         except InvalidSignature:
             raise BadPacket from None
         self._body.reset_nonce(_nonce(1, sequence))
-        self._body.update_into(buffer[4:end], buffer[4 : end + SLACK])
+        self._body.update_into(buffer[start:end], buffer[start : end + SLACK])
 
     def seal(self, buffer: memoryview, length: int, sequence: int) -> None:
         """See Direction."""
@@ -171,8 +180,8 @@ class _Ctr:
         mac.update(packet)
         return mac.finalize()
 
-    def _verify(self, buffer: memoryview, end: int, sequence: int) -> None:
-        if not compare_digest(self._mac(buffer[:end], sequence), buffer[end : end + self.tag]):
+    def _verify(self, buffer: memoryview, at: int, end: int, sequence: int) -> None:
+        if not compare_digest(self._mac(buffer[at:end], sequence), buffer[end : end + self.tag]):
             raise BadPacket
 
 
@@ -181,15 +190,16 @@ class CtrThenMac(_Ctr):
 
     clear, counted = 4, 0
 
-    def length(self, buffer: memoryview, sequence: int) -> int:
+    def length(self, buffer: memoryview, at: int, sequence: int) -> int:
         """See Direction."""
-        return _U32.unpack_from(buffer)[0]
+        return _U32.unpack_from(buffer, at)[0]
 
-    def open(self, buffer: memoryview, length: int, sequence: int) -> None:
+    def open(self, buffer: memoryview, at: int, length: int, sequence: int) -> None:
         """See Direction."""
-        end = 4 + length
-        self._verify(buffer, end, sequence)
-        self._cipher.update_into(buffer[4:end], buffer[4 : end + SLACK])
+        start = at + 4
+        end = start + length
+        self._verify(buffer, at, end, sequence)
+        self._cipher.update_into(buffer[start:end], buffer[start : end + SLACK])
 
     def seal(self, buffer: memoryview, length: int, sequence: int) -> None:
         """See Direction."""
@@ -203,17 +213,17 @@ class CtrAndMac(_Ctr):
 
     clear, counted = 16, 4
 
-    def length(self, buffer: memoryview, sequence: int) -> int:
+    def length(self, buffer: memoryview, at: int, sequence: int) -> int:
         """See Direction; decrypts the first block in place."""
-        buffer[:16] = self._cipher.update(buffer[:16])
-        return _U32.unpack_from(buffer)[0]
+        buffer[at : at + 16] = self._cipher.update(buffer[at : at + 16])
+        return _U32.unpack_from(buffer, at)[0]
 
-    def open(self, buffer: memoryview, length: int, sequence: int) -> None:
+    def open(self, buffer: memoryview, at: int, length: int, sequence: int) -> None:
         """See Direction."""
-        end = 4 + length
-        if end > 16:
-            self._cipher.update_into(buffer[16:end], buffer[16 : end + SLACK])
-        self._verify(buffer, end, sequence)
+        second, end = at + 16, at + 4 + length
+        if end > second:
+            self._cipher.update_into(buffer[second:end], buffer[second : end + SLACK])
+        self._verify(buffer, at, end, sequence)
 
     def seal(self, buffer: memoryview, length: int, sequence: int) -> None:
         """See Direction."""

@@ -127,7 +127,7 @@ class Incoming:
         if length is None:
             if buffer is None or left < cipher.clear:
                 return None
-            length = cipher.length(buffer[start:], self.sequence)
+            length = cipher.length(buffer, start, self.sequence)
             if not 5 <= length <= self.longest:
                 raise Malformed("an SSH packet is too long" if length > 5 else "an SSH packet is too short")
             if (length + cipher.counted) % cipher.block:
@@ -137,9 +137,8 @@ class Incoming:
         if left < size:
             return None
         assert buffer is not None
-        packet = buffer[start : start + size + SLACK]
-        cipher.open(packet, length, self.sequence)
-        pad = packet[4]
+        cipher.open(buffer, start, length, self.sequence)
+        pad = buffer[start + 4]
         if pad < 4 or pad > length - 2:
             raise Malformed("an empty packet" if pad == length - 1 else "padding that cannot be")
         self.sequence = (self.sequence + 1) & _MASK
@@ -147,7 +146,7 @@ class Incoming:
         self.packets += 1
         self._start = start + size
         self._length = None
-        return packet[5 : 4 + length - pad]
+        return buffer[start + 5 : start + 4 + length - pad]
 
     def rest(self) -> None:
         """All packets that were there are dealt with: views of them may become invalid now."""
