@@ -27,13 +27,21 @@ class Prepared:
 
     def run(self, connection: Connection, values: Mapping[str, Any]) -> list[list[Any]]:
         """Run it. :returns: the rows of a Select. :raises DBAPIError: as ``connection.execute`` does."""
+        return self._run(connection, values)[0]
+
+    def change(self, connection: Connection, values: Mapping[str, Any]) -> int:
+        """Run an Update or Delete. :returns: how many rows it concerned. :raises DBAPIError: as :meth:`run`."""
+        return self._run(connection, values)[1]
+
+    def _run(self, connection: Connection, values: Mapping[str, Any]) -> tuple[list[list[Any]], int]:
         compiled = self._compiled.get(connection.dialect.name)
         if compiled is None:
             compiled = self._compiled[connection.dialect.name] = _Compiled(self._statement, connection.dialect)
         cursor = connection.connection.cursor()
         try:
             cursor.execute(compiled.text, compiled.parameters(values))
-            return compiled.rows(cursor.fetchall()) if compiled.gives_rows else []
+            rows = compiled.rows(cursor.fetchall()) if compiled.gives_rows else []
+            return rows, cursor.rowcount
         except compiled.Error as error:
             raise DBAPIError.instance(
                 compiled.text, None, error, compiled.Error, hide_parameters=True, dialect=connection.dialect

@@ -31,7 +31,7 @@ from conch_pipe.model import Problem, Verdict
 
 GLOB = frozenset("*?[")  # DuckDB takes a path with these for a pattern
 SMALL = 1 << 20  # bytes of a file that is checked by an instance of DuckDB which is kept
-MOST = 16  # files that are checked together, see together.py
+MOST = 32  # files that are checked together, see together.py
 SOURCE, ROWS, REWRITTEN = "source", "rows.parquet", "canonical.csv"  # names of work files
 
 parsed = lru_cache(maxsize=32)(parse_schema)
@@ -94,8 +94,7 @@ def _check_small(
 
 def reaching(folder: Path) -> engine.Connect:
     """An instance that is kept, with all files of this process within its reach."""
-    names = [SOURCE, ROWS, REWRITTEN, *(f"{name}-{number}" for name in (SOURCE, ROWS) for number in range(MOST))]
-    paths = [folder / name for name in names]
+    paths = [folder / name for name in (SOURCE, ROWS, REWRITTEN, *(f"{SOURCE}-{number}" for number in range(MOST)))]
     return lambda limits, folder, *_: engine.kept(limits, folder, *paths)
 
 

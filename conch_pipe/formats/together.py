@@ -27,7 +27,6 @@ class _Candidate:
     run: Check
     width: int
     positions: tuple[int | None, ...]
-    parquet: Path
 
 
 def check_many(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,7 +35,7 @@ def check_many(arguments: Mapping[str, Any]) -> dict[str, Any]:
     :param arguments: ``schema_text``, and ``checks``, at most ``check.MOST``: all else that :func:`check_file` takes,
         also ``sha256`` and ``desk``, of each file.
     :returns: ``{"results": [...]}``, in order, each ``{"verdict": ...}``, or ``{"error": ...}`` with its ``code``,
-        ``message`` and ``detail``.
+        ``message`` and ``detail``. A ``parquet`` may have rows of several files then, see ``engine.FILE``.
     """
     checks = [{**one, "schema_text": arguments["schema_text"]} for one in arguments["checks"]]
     found = _proved(checks)
@@ -61,10 +60,7 @@ def _proved(checks: Sequence[Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
                 alike[one.run.limits, one.width, one.positions].append(one)
         for group in alike.values():
             for one, rows in zip(group, _rows(group), strict=False):
-                verdict = one.run.proved_good(rows)
-                if verdict.accepted:
-                    one.run.parquet.replace(one.parquet)
-                results[one.number] = {"verdict": to_json(verdict)}
+                results[one.number] = {"verdict": to_json(one.run.proved_good(rows))}
     finally:
         for source in sources:
             source.unlink(missing_ok=True)
@@ -76,9 +72,9 @@ def _candidate(number: int, arguments: Mapping[str, Any], source: Path) -> _Cand
     path = Path(arguments["path"])
     if schema.python is not None or format_of(arguments["name"]) != "csv" or not is_small(path):
         return None
-    folder, rows = source.parent, source.with_name(f"{ROWS}-{number}")
+    folder, parquet = source.parent, Path(arguments["parquet"])
     source.write_bytes(path.read_bytes())
-    run = Check(schema, source, "csv", rows, folder, Limits.of(arguments.get("limits") or {}), reaching(folder))
+    run = Check(schema, source, "csv", parquet, folder, Limits.of(arguments.get("limits") or {}), reaching(folder))
     run.read_head()
     found = run.scan()
     if found.sha256 != arguments["sha256"].lower() or found.reason is not None or not run.may_be_proved(found):
@@ -87,17 +83,28 @@ def _candidate(number: int, arguments: Mapping[str, Any], source: Path) -> _Cand
     if provable is None:
         return None
     names, fit = provable
-    return _Candidate(number, run, len(names), fit.positions, Path(arguments["parquet"]))
+    return _Candidate(number, run, len(names), fit.positions)
 
 
 def _rows(group: Sequence[_Candidate]) -> list[int]:
-    """How many rows each has, in order; nothing when not all of them are good, or one has no company."""
+    """How many rows each has, in order; nothing when not all of them are good, or one has no company.
+
+    The rows of all are in one Parquet, which has a name in each one's folder: writing one for each took half of the
+    time.
+    """
     if len(group) == 1:
         return []
     run = group[0].run
-    with run.connected() as connection:
-        paths, parquets = [one.run.path for one in group], [one.run.parquet for one in group]
-        found = engine.prove_many(
-            connection, run.schema, paths, group[0].width, group[0].positions, parquets, run.limits
-        )
-    return found or []
+    paths, parquet = {one.run.path: one.run.parquet for one in group}, run.folder / ROWS
+    try:
+        with run.connected() as connection:
+            found = engine.prove_many(
+                connection, run.schema, paths, group[0].width, group[0].positions, parquet, run.limits
+            )
+        if found is None:
+            return []
+        for name in paths.values():
+            name.hardlink_to(parquet)
+        return found
+    finally:
+        parquet.unlink(missing_ok=True)

@@ -351,7 +351,8 @@ class IWarehouse(Interface):
 
         :param schema: a formats.schema.Schema.
         :param upload: model.Upload.
-        :param parquet: Path of the rows as validation wrote them.
+        :param parquet: Path of the rows as validation wrote them. With a column ``_file`` it has those of several
+            uploads that were checked together, and this one's are those whose ``_file`` is this very path.
         :returns: Deferred[int]: rows of this upload now in the warehouse; the same when it was loaded before.
         :raises PipeError: BUSY when someone else holds the database: try again later. FAILED otherwise.
         """

@@ -51,7 +51,7 @@ def stages(
     :param wall_s: for one call of a worker that checks.
     :param at_once: such calls at a time; as many as there are workers.
     """
-    checks = Checks(workers, at_once, wall_s)
+    checks = Checks(workers, at_once, wall_s, clock)
     return Ingest(objects, warehouse, checks, uploads, schemas, folder, events, clock, limits, in_thread)
 
 

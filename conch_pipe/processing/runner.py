@@ -14,7 +14,7 @@ from typing import Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -83,6 +83,8 @@ class Runner(Service):
     :param poll_s: between looks at the queue.
     :param drain_s: what running jobs may still take when the service stops; then they are released.
     :param lanes: asked before each claim; None: no job has to take turns.
+    :param pace_s: between claims, but for one after a rest, which comes at once. Jobs that come one by one are claimed
+        together then, and chains that do more at a time for less find them together.
     """
 
     _log = Logger()
@@ -98,6 +100,7 @@ class Runner(Service):
         lease_s: float = 60.0,
         drain_s: float = 30.0,
         lanes: Lanes | None = None,
+        pace_s: float = 0.0,
     ) -> None:
         self.jobs = jobs
         self.chains = chains
@@ -107,9 +110,12 @@ class Runner(Service):
         self.lease_s = lease_s
         self.drain_s = drain_s
         self.lanes = lanes
+        self.pace_s = pace_s
         self._tasks: set[_Task] = set()
         self._waits: Counter[int] = Counter()  # job id → times in a row it found something busy
         self._claiming: Deferred[None] | None = None
+        self._claimed_at = -pace_s
+        self._paced: IDelayedCall | None = None
         self._again = False
         self._trouble = ""  # with the queue, as last told: not again until it changes
         self._poll = LoopingCall(self.nudge)
@@ -133,6 +139,9 @@ class Runner(Service):
         super().stopService()
         if self._poll.running:
             self._poll.stop()
+        if self._paced is not None:
+            self._paced.cancel()
+            self._paced = None
         return Deferred.fromCoroutine(self._drain())
 
     def nudge(self) -> None:
@@ -140,22 +149,36 @@ class Runner(Service):
         if not self.running:
             return
         self._again = True
-        if self._claiming is None and len(self._tasks) < self.capacity:  # else the end of a job nudges
-            # Set before the coroutine runs: with a synchronous catalog it ends, and nudges, inside fromCoroutine.
-            self._claiming = Deferred()
-            Deferred.fromCoroutine(self._fill()).addErrback(self._unexpected, "claiming jobs").addBoth(self._filled)
+        if self._claiming is not None or self._paced is not None or len(self._tasks) >= self.capacity:
+            return  # the end of a job nudges
+        if (wait_s := self._rest_s()) > 0:
+            self._paced = self.clock.callLater(wait_s, self._rested)
+            return
+        # Set before the coroutine runs: with a synchronous catalog it ends, and nudges, inside fromCoroutine.
+        self._claiming = Deferred()
+        Deferred.fromCoroutine(self._fill()).addErrback(self._unexpected, "claiming jobs").addBoth(self._filled)
+
+    def _rest_s(self) -> float:
+        return self._claimed_at + self.pace_s - self.clock.seconds()
+
+    def _rested(self) -> None:
+        self._paced = None
+        self.nudge()
 
     def _filled(self, _: object) -> None:
         claiming, self._claiming = self._claiming, None
         if claiming is not None:
             claiming.callback(None)
+        if self._again and self._rest_s() > 0:
+            self.nudge()
 
     async def _fill(self) -> None:
-        while self._again and self.running:
+        while self._again and self.running and self._rest_s() <= 0:
             self._again = False
             room = self.capacity - len(self._tasks)
             if room <= 0:
                 return
+            self._claimed_at = self.clock.seconds()
             try:
                 jobs = await self._claim(room)
             except PipeError as error:

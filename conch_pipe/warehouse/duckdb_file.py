@@ -1,7 +1,7 @@
 """The analytics database as one DuckDB file, loaded by worker processes.
 
-Loads that wait while one is running go to the worker together. DuckDB is never imported here: a file that makes it
-crash ends a worker, not the service.
+Loads that are asked for in one turn of the reactor, or wait while others are running, go to the worker together. DuckDB
+is never imported here: a file that makes it crash ends a worker, not the service.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from conch_pipe.model import Upload, utc
 
 LOAD = "conch_pipe.warehouse.duckdb_loader:load_many"
 LOADED = "conch_pipe.warehouse.duckdb_loader:loaded"
-TOGETHER = 32  # loads in one call, at most
+TOGETHER = 64  # loads in one call, at most
 OPEN_S = 2.0  # a call begins no further load when it has had the file for so long: analysts want it as well
 
 
@@ -42,7 +42,7 @@ class DuckDBWarehouse:
 
     :param workers: in which the loader runs.
     :param path: the DuckDB file; made by the first load, in an existing folder.
-    :param clock: for ``_loaded_at``.
+    :param clock: for ``_loaded_at``, and tells when a turn is over.
     :param wall_s: seconds after which a call is killed; its uploads are then loaded again, each by itself.
     :param busy_s: seconds to wait for an analyst who has the file open, before BUSY.
     :param memory: DuckDB's memory_limit; must leave a worker room below its own limit.
@@ -98,7 +98,8 @@ class DuckDBWarehouse:
         }
         load = _Load(upload.id, arguments, Deferred(lambda _: self._cancelled(load)))
         self._waiting.append(load)
-        self._begin()
+        if not self._running and len(self._waiting) == 1:
+            self._clock.callLater(0, self._begin)
         return load.done
 
     def _cancelled(self, load: _Load) -> None:

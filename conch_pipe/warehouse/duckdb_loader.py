@@ -4,16 +4,18 @@ The file is open only while loading, so that an analyst can open it in between: 
 memory that the worker keeps, because starting one for each small upload cost 14 of 22 ms. Detaching it checkpoints:
 leaving that out made loads slower still (after 300 small uploads opening took 85 ms to replay them).
 
-Uploads that wait together share one attaching and one checkpoint, and nothing else: each has a transaction of its own.
-Column names and types come from the Parquet itself. The rows and the ledger's row are that one transaction, and the
-ledger's primary key makes a repeat harmless.
+Uploads that wait together share one attaching and one checkpoint, and small ones their transaction: one of its own cost
+each 8 ms of CPU. When one of them cannot be loaded none is, and each is then loaded by itself.
+Column names and types come from the Parquet itself. The rows and the ledger's row are one transaction, and the ledger's
+primary key makes a repeat harmless.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,8 @@ from conch_pipe.errors import Code, PipeError
 
 LEDGER = "_uploads"
 ROW = "_row"  # the number of a record in its file
+FILE = "_file"  # in a Parquet of several uploads: the path by which one of them knows it
+SMALL = 1 << 20  # bytes of a Parquet that is loaded together with others
 # Added to the columns of the Parquet file, after them.
 OURS = (("_upload_id", "UUID"), ("_loaded_at", "TIMESTAMP"), ("_organisation", "VARCHAR"))
 POLL_S = 0.02
@@ -42,13 +46,16 @@ CREATE TABLE IF NOT EXISTS "{LEDGER}" (
 )"""  # noqa: S608 - a constant
 
 
+Load = dict[str, Any]  # what load_many is asked of one upload
+
+
 def load_many(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Load uploads one after the other; one that is there already does nothing and answers the same.
+    """Load uploads in their order; one that is there already does nothing and answers the same.
 
     :param arguments: ``path`` of the DuckDB file; ``loads``, one or more, each with ``parquet``, ``table`` and, for the
         ledger, ``upload_id``, ``organisation``, ``client_id``, ``schema``, ``name``, ``sha256`` and ``loaded_at``
         (ISO 8601, UTC); ``memory`` and ``threads`` for DuckDB; ``busy_s``: how long to wait for a file in use
-        elsewhere; ``open_s``: no further load begins when the file has been open for so long.
+        elsewhere; ``open_s``: no further transaction begins when the file has been open for so long.
     :returns: ``{"results": [...]}``: of the first loads, in order, ``{"rows": n}``, an upload's rows in the warehouse,
         or ``{"error": {"code", "message", "detail"}}``. What an error or the time left over was not begun.
     :raises PipeError: of none is anything certain but what the ledger says. BUSY when another process has the file
@@ -58,24 +65,60 @@ def load_many(arguments: dict[str, Any]) -> dict[str, Any]:
     path = Path(arguments["path"])
     results: list[dict[str, Any]] = []
     there: set[object] = set()  # what a commit has shown to be there: nobody else changes it while the file is open
+    waiting = deque(_portions(arguments["loads"]))
     try:
         with _attached(path, arguments) as connection:
             end = time.monotonic() + arguments.get("open_s", 2.0)
-            for one in arguments["loads"]:
-                # Whatever is wrong with it, the connection is closed and the next call begins with a fresh one.
+            while waiting and (not results or time.monotonic() < end):
+                loads = waiting.popleft()
                 try:
-                    rows = _load(connection, one, there)
+                    rows = _load(connection, loads, there)
                 except (duckdb.Error, PipeError) as error:
-                    results.append({"error": _told(_explain(error))})
+                    if len(loads) > 1 and _may_be_of_one(error):
+                        connection.rollback()
+                        waiting.extendleft([one] for one in reversed(loads))
+                        continue
+                    # Whatever is wrong with it, the connection is closed and the next call begins with a fresh one.
+                    if len(loads) == 1:
+                        results.append({"error": _told(_explain(error))})
                     raise
-                results.append({"rows": rows})
-                if time.monotonic() >= end:
-                    break
+                results += [{"rows": rows[one["upload_id"]]} for one in loads]
     except (duckdb.Error, PipeError) as error:
-        if not results or "error" not in results[-1]:  # attaching or detaching failed
+        if (
+            not results or "error" not in results[-1]
+        ):  # attaching or detaching failed, or nobody knows whose fault it is
             raise _explain(error) from error
     _sync_names(path.parent)
     return {"results": results}
+
+
+def _portions(loads: Iterable[Load]) -> Iterator[list[Load]]:
+    """Those that go into one transaction: small ones that follow each other, or a large one."""
+    together: list[Load] = []
+    for one in loads:
+        if _is_small(one):
+            together.append(one)
+            continue
+        if together:
+            yield together
+        yield [one]
+        together = []
+    if together:
+        yield together
+
+
+def _is_small(load: Load) -> bool:
+    try:
+        return Path(load["parquet"]).stat().st_size <= SMALL
+    except OSError:
+        return False  # its load will say so
+
+
+def _may_be_of_one(error: duckdb.Error | PipeError) -> bool:
+    """Whether the others may well be loaded without it: not when DuckDB is broken or the end of COMMIT unknown."""
+    if isinstance(error, PipeError):
+        return error.code is not Code.UNKNOWN_OUTCOME
+    return not isinstance(error, (duckdb.InternalException, duckdb.FatalException))
 
 
 def _told(error: PipeError) -> dict[str, str]:
@@ -146,41 +189,29 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, new: bool, end: f
         return
 
 
-def _load(connection: duckdb.DuckDBPyConnection, arguments: dict[str, Any], there: set[object]) -> int:
-    """:param there: the ledger, and tables with columns, that need not be made or looked at; this load's are added."""
+def _load(connection: duckdb.DuckDBPyConnection, loads: Sequence[Load], there: set[object]) -> dict[str, int]:
+    """Load uploads in one transaction, which is open when anything is raised.
+
+    :param there: the ledger, and tables with columns, that need not be made or looked at; these loads' are added.
+    :returns: rows by upload.
+    """
     connection.begin()
     crashpoint("P5")
     if LEDGER not in there:
         connection.execute(_LEDGER)
-    loaded = connection.execute(
-        f'SELECT rows FROM "{LEDGER}" WHERE upload_id = ?',  # noqa: S608 - a constant
-        [arguments["upload_id"]],
-    ).fetchone()
-    if loaded is not None:
+    rows = _in_ledger(connection, loads)
+    new = [one for one in loads if one["upload_id"] not in rows]
+    if not new:
         connection.rollback()
-        return int(loaded[0])
-    source, columns = _described(connection, arguments["parquet"])
-    shape = arguments["table"], tuple(columns.items())
-    if shape not in there:
-        _prepare_table(connection, arguments["table"], columns)
-    inserted = connection.execute(
-        f"INSERT INTO {quoted(arguments['table'])} BY NAME SELECT *, ?::UUID AS _upload_id, ?::TIMESTAMP AS _loaded_at,"  # noqa: S608 - quoted
-        f" ? AS _organisation FROM ({source})",
-        [arguments["upload_id"], _naive(arguments), arguments["organisation"]],
-    ).fetchone()
-    rows = int(inserted[0]) if inserted else 0
+        return rows
+    shapes = set(there)
+    for some in _by_parquet(new):
+        rows |= _insert(connection, some, shapes)
     crashpoint("P6")
-    connection.execute(
-        f'INSERT INTO "{LEDGER}" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?::TIMESTAMP)',  # noqa: S608 - a constant
-        [
-            *(
-                arguments[name]
-                for name in ("upload_id", "organisation", "client_id", "schema", "table", "name", "sha256")
-            ),
-            rows,
-            _naive(arguments),
-        ],
-    )
+    names = ("upload_id", "organisation", "client_id", "schema", "table", "name", "sha256")
+    entries = [[*(one[name] for name in names), rows[one["upload_id"]], _naive(one)] for one in new]
+    values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?::TIMESTAMP)"] * len(entries))
+    connection.execute(f'INSERT INTO "{LEDGER}" VALUES {values}', sum(entries, []))  # noqa: S608 - a constant
     crashpoint("P7")
     try:
         connection.commit()
@@ -190,8 +221,59 @@ def _load(connection: duckdb.DuckDBPyConnection, arguments: dict[str, Any], ther
         # The next attempt looks into the ledger first.
         raise PipeError(Code.UNKNOWN_OUTCOME, "the warehouse's answer is unknown", str(error)) from error
     crashpoint("P8")
-    there |= {LEDGER, shape}
+    there |= {LEDGER, *shapes}
     return rows
+
+
+def _in_ledger(connection: duckdb.DuckDBPyConnection, loads: Sequence[Load]) -> dict[str, int]:
+    """Rows by upload, of those that are loaded."""
+    asked = f'SELECT upload_id, rows FROM "{LEDGER}" WHERE upload_id IN ({", ".join("?" * len(loads))})'  # noqa: S608 - a constant
+    found = connection.execute(asked, [one["upload_id"] for one in loads]).fetchall()
+    return {str(upload_id): int(rows) for upload_id, rows in found}
+
+
+def _by_parquet(loads: Sequence[Load]) -> Iterable[list[Load]]:
+    """Those whose rows are in the same file, by whatever name, and go into the same table."""
+    if len(loads) == 1:
+        return [list(loads)]
+    found: dict[tuple[int, int, str], list[Load]] = defaultdict(list)
+    for one in loads:
+        file = Path(one["parquet"]).stat()
+        found[file.st_dev, file.st_ino, one["table"]].append(one)
+    return found.values()
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, loads: Sequence[Load], shapes: set[object]) -> dict[str, int]:
+    """Insert the rows of one Parquet. :returns: their number by upload."""
+    parquet, table = loads[0]["parquet"], loads[0]["table"]
+    source, columns = _described(connection, parquet)
+    shared = columns.pop(FILE, None) is not None
+    shape = table, tuple(columns.items())
+    if shape not in shapes:
+        _prepare_table(connection, table, columns)
+        shapes.add(shape)
+    if not shared:
+        return {one["upload_id"]: _insert_all(connection, source, one) for one in loads}
+    own = ", ".join(name for name, _ in OURS)
+    values = ", ".join(["(?, ?::UUID, ?::TIMESTAMP, ?)"] * len(loads))
+    connection.execute(
+        f"INSERT INTO {quoted(table)} BY NAME SELECT found.* EXCLUDE ({FILE}), {own} FROM ({source}) AS found "  # noqa: S608 - quoted
+        f"JOIN (VALUES {values}) AS loads (path, {own}) ON {FILE} = path",
+        [value for one in loads for value in (one["parquet"], one["upload_id"], _naive(one), one["organisation"])],
+    )
+    counted = connection.execute(f"SELECT {FILE}, count(*) FROM ({source}) GROUP BY {FILE}").fetchall()  # noqa: S608 - quoted
+    counts = dict(counted)
+    return {one["upload_id"]: int(counts.get(one["parquet"], 0)) for one in loads}
+
+
+def _insert_all(connection: duckdb.DuckDBPyConnection, source: str, load: Load) -> int:
+    """Insert all rows of a Parquet for one upload. :returns: their number."""
+    inserted = connection.execute(
+        f"INSERT INTO {quoted(load['table'])} BY NAME SELECT *, ?::UUID AS _upload_id, ?::TIMESTAMP AS _loaded_at,"  # noqa: S608 - quoted
+        f" ? AS _organisation FROM ({source})",
+        [load["upload_id"], _naive(load), load["organisation"]],
+    ).fetchone()
+    return int(inserted[0]) if inserted else 0
 
 
 def _described(connection: duckdb.DuckDBPyConnection, parquet: str) -> tuple[str, dict[str, str]]:
@@ -231,9 +313,9 @@ def _prepare_table(connection: duckdb.DuckDBPyConnection, table: str, wanted: di
             )
 
 
-def _naive(arguments: dict[str, Any]) -> str:
+def _naive(load: Load) -> str:
     """The time without its zone: DuckDB's TIMESTAMP has none, and ours are all UTC."""
-    return str(arguments["loaded_at"]).removesuffix("+00:00").removesuffix("Z")
+    return str(load["loaded_at"]).removesuffix("+00:00").removesuffix("Z")
 
 
 def _sync_names(folder: Path) -> None:

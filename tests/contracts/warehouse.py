@@ -133,6 +133,22 @@ class WarehouseContract:
         assert result(warehouse.load(SCHEMA, an_upload(), parquet(ROWS.format(0)))) == 0
         assert ask("SELECT rows FROM _uploads") == [(0,)]
 
+    def test_of_a_parquet_of_several_uploads_each_gets_its_own_rows(self, warehouse, ask, parquet, tmp_path):
+        """What validation writes of small files that were checked together, with a name of it for each."""
+        names = [tmp_path / f"{number}.parquet" for number in (1, 2, 3)]
+        few = [f"SELECT '{name}' AS _file, * FROM ({ROWS.format(n)})" for n, name in zip((2, 3), names, strict=False)]
+        written = parquet(" UNION ALL ".join(few))
+        for name in names:
+            name.hardlink_to(written)
+
+        loaded = [result(warehouse.load(SCHEMA, an_upload(n), name)) for n, name in enumerate(names, 1)]
+
+        assert loaded == [2, 3, 0]
+        each = "SELECT count(*), min(_row), max(_row), max(id) FROM shifts GROUP BY _upload_id ORDER BY 1"
+        assert ask(each) == [(2, 1, 2, 1), (3, 1, 3, 2)]
+        assert "_file" not in [column for column, *_ in ask("DESCRIBE shifts")]
+        assert ask("SELECT rows FROM _uploads ORDER BY upload_id") == [(2,), (3,), (0,)]
+
     def test_each_schema_has_its_table(self, warehouse, ask, parquet):
         result(warehouse.load(SCHEMA, an_upload(1), parquet("SELECT 1 AS _row, 1 AS a")))
         result(warehouse.load(replace(SCHEMA, table="users"), an_upload(2), parquet("SELECT 1 AS _row, 'x' AS b")))

@@ -60,7 +60,11 @@ def rows(arguments: dict) -> list | None:
     if not path.exists():
         return None
     with duckdb.connect() as connection:
-        found = connection.execute(f"SELECT id, amount, note FROM '{path}'").fetchall()
+        source = f"FROM read_parquet('{path}', file_row_number = true)"
+        shared = "_file" in [name for name, *_ in connection.execute(f"DESCRIBE {source}").fetchall()]
+        own = f"WHERE _file = '{path}'" if shared else ""
+        number = "_row" if shared else "file_row_number + 1"
+        found = connection.execute(f"SELECT {number}, id, amount, note {source} {own} ORDER BY 1").fetchall()
     path.unlink()
     return found
 
@@ -80,6 +84,17 @@ def test_company_changes_no_verdict_and_no_row(names, tmp_path):
     assert [rows(one) for one in checks] == written
 
 
+def test_those_that_are_proved_together_share_a_parquet(tmp_path):
+    names = ("good", "windows", "other order")
+    checks = [asked(tmp_path, n, name, FILES[name]) | {"desk": str(tmp_path)} for n, name in enumerate(names)]
+
+    check_many({"schema_text": SALES, "checks": checks})
+
+    first, second, other = (Path(one["parquet"]) for one in checks)
+    assert first.samefile(second)
+    assert not first.samefile(other)
+
+
 def test_an_instance_that_is_kept_reads_each_file_anew(tmp_path):
     """Same name, same length, same time: nothing of the file before may be left in it."""
     checks = [
@@ -89,7 +104,7 @@ def test_an_instance_that_is_kept_reads_each_file_anew(tmp_path):
     told = [check_file(one | {"schema_text": SALES, "desk": str(tmp_path)}) for one in checks]
 
     assert [one["accepted"] for one in told] == [True, True, False]
-    assert [found and str(found[0][1]) for found in map(rows, checks)] == ["2.50", "9.99", None]
+    assert [found and str(found[0][2]) for found in map(rows, checks)] == ["2.50", "9.99", None]
     assert len(engine._kept) == 1
 
 

@@ -16,12 +16,13 @@ from zope.interface import implementer
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.interfaces import IJobs, IObjects, IUploads, IWarehouse, IWorkers
 from conch_pipe.model import Job, Outcome, Problem, State, Upload, new_id, utc
+from tests.clocks import PromptClock
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 def clock_at_start() -> Clock:
-    clock = Clock()
+    clock = PromptClock()
     clock.rightNow = START.timestamp()
     return clock
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 
 from conch_pipe.errors import Code, PipeError, WorkerDied
-from conch_pipe.processing.checks import CHECK, CHECK_MANY, SMALL, TOGETHER, Checks
+from conch_pipe.processing.checks import CHECK, CHECK_MANY, GATHER_S, SMALL, TOGETHER, Checks
+from tests.clocks import PromptClock
 
 
 class Held:
@@ -35,7 +37,7 @@ def workers():
 
 @pytest.fixture
 def checks(workers):
-    return Checks(workers, 1, 10)
+    return Checks(workers, 1, 10, PromptClock())
 
 
 def ask(checks, name, *, schema="s", size=10):
@@ -55,6 +57,22 @@ def test_files_that_wait_go_together_and_each_has_its_own_answer(workers, checks
     assert workers.names(1) == ["b", "c"]
     assert told[:2] == [[{"rows": 1}], [{"rows": 2}]]
     assert told[2][0].value.code is Code.CONFLICT
+
+
+def test_small_files_that_come_at_a_time_go_together_and_a_large_one_waits_for_nobody(workers):
+    clock = Clock()
+    checks = Checks(workers, 2, 10, clock)
+    for name in "ab":
+        ask(checks, name)
+    clock.advance(GATHER_S / 2)
+    ask(checks, "c")
+    assert workers.calls == []
+
+    clock.advance(GATHER_S / 2)
+    ask(checks, "large", size=SMALL + 1)
+
+    assert [workers.names(0), workers.names(1)] == [["a", "b", "c"], ["large"]]
+    assert clock.getDelayedCalls() == []
 
 
 def test_large_files_and_other_schemas_go_by_themselves(workers, checks):

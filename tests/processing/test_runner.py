@@ -72,8 +72,8 @@ class Bench:
         self.script = Script(self.clock)
         self.runner = self.another(capacity)
 
-    def another(self, capacity: int = 3) -> Runner:
-        return Runner(self.catalog, {"script": self.script}, self.clock, capacity=capacity)
+    def another(self, capacity: int = 3, pace_s: float = 0.0) -> Runner:
+        return Runner(self.catalog, {"script": self.script}, self.clock, capacity=capacity, pace_s=pace_s)
 
     def add(self, name: str, *plan, **fields) -> Job:
         self.script.plans[name] = list(plan)
@@ -114,6 +114,37 @@ def test_a_nudge_saves_the_wait_for_the_next_look(bench):
     bench.runner.nudge()
 
     assert bench.catalog.ended == {1: "done"}
+
+
+def test_in_a_storm_jobs_are_claimed_together_and_the_first_of_them_at_once(bench):
+    bench.runner = bench.another(capacity=9, pace_s=0.25)
+    bench.runner.startService()
+    bench.clock.advance(0.5)
+
+    for name in "abcd":
+        bench.add(name, "wait")
+        bench.runner.nudge()
+        assert bench.script.attempts == ["a"]
+        bench.clock.advance(0.0625)
+    assert bench.script.attempts == ["a", "b", "c", "d"]
+
+    bench.clock.advance(0.25)
+    bench.add("e", "wait")
+    bench.runner.nudge()
+    assert bench.script.attempts[4:] == ["e"], "after a rest at once"
+    for running in list(bench.script.running.values()):
+        running.callback(None)
+
+
+def test_a_stop_in_the_rest_between_claims_leaves_no_timer(bench):
+    bench.runner = bench.another(pace_s=0.25)
+    bench.runner.startService()
+    bench.add("a")
+
+    bench.runner.nudge()
+    bench.stop()
+
+    assert bench.script.attempts == []
 
 
 def test_without_any_nudge_jobs_are_found_within_a_second(bench):

@@ -17,9 +17,11 @@ from zope.interface import implementer
 
 from conch_pipe.errors import Code, PipeError, WorkerDied
 from conch_pipe.interfaces import IWorkers
+from conch_pipe.warehouse import duckdb_loader
 from conch_pipe.warehouse.duckdb_file import DuckDBWarehouse
 from conch_pipe.warehouse.duckdb_loader import load_many
 from conch_pipe.warehouse.reading import query
+from tests.clocks import PromptClock
 from tests.contracts.objects import result
 from tests.contracts.warehouse import ROWS, SCHEMA, WarehouseContract, an_upload
 
@@ -58,7 +60,7 @@ def workers():
 
 @pytest.fixture
 def warehouse(path, workers):
-    clock = Clock()
+    clock = PromptClock()
     clock.advance(1_800_000_000)
     return DuckDBWarehouse(workers, path, clock, busy_s=0.1)
 
@@ -181,7 +183,7 @@ def slow():
 @pytest.fixture
 def load(slow, path, rows):
     """Start to load uploads by number."""
-    warehouse = DuckDBWarehouse(slow, path, Clock())
+    warehouse = DuckDBWarehouse(slow, path, PromptClock())
     return lambda *numbers: [warehouse.load(SCHEMA, an_upload(number), rows) for number in numbers]
 
 
@@ -195,6 +197,18 @@ def test_loads_that_wait_go_together(load, slow):
     slow.answer(4, 5)
 
     assert [result(one) for one in (first, *others)] == [3, 4, 5]
+
+
+def test_loads_of_one_turn_go_together(slow, path, rows):
+    """A worker's answer may be of thirty files, whose rows are to be loaded then."""
+    clock = Clock()
+    warehouse = DuckDBWarehouse(slow, path, clock)
+    for number in (1, 2, 3):
+        warehouse.load(SCHEMA, an_upload(number), rows)
+
+    clock.advance(0)
+
+    assert slow.numbers == [[1, 2, 3]]
 
 
 def test_what_a_call_had_no_time_for_goes_first_in_the_next(load, slow):
@@ -285,7 +299,56 @@ def test_a_load_that_fails_harms_neither_those_before_it_nor_those_after(workers
     assert ask("SELECT count(*), count(DISTINCT _upload_id) FROM shifts") == [(9, 3)]
 
 
-def test_a_call_gives_the_file_back_when_its_time_is_over(workers, warehouse, rows):
+def test_small_loads_that_wait_are_one_transaction(workers, warehouse, ask, rows, tmp_path, monkeypatch):
+    """Of those in the ledger nothing is loaded again, and rows of a Parquet that several share are inserted at once."""
+    shared = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    both = " UNION ALL ".join(f"SELECT '{name}' AS _file, * FROM ({ROWS.format(2)})" for name in shared)
+    duckdb.connect().execute(f"SET TimeZone = 'UTC'; COPY ({both}) TO '{shared[0]}' (FORMAT parquet)")
+    shared[1].hardlink_to(shared[0])
+    result(warehouse.load(SCHEMA, an_upload(1), rows))
+    (one,) = workers.arguments["loads"]
+    places = [rows, rows, shared[0], rows, shared[1]]
+    loads = [one | {"upload_id": str(an_upload(n).id), "parquet": str(at)} for n, at in enumerate(places, 1)]
+    committed = []
+    monkeypatch.setattr(duckdb_loader, "crashpoint", committed.append)
+
+    told = load_many(workers.arguments | {"loads": loads})["results"]
+    again = load_many(workers.arguments | {"loads": loads})["results"]
+
+    assert told == again == [{"rows": 3}, {"rows": 3}, {"rows": 2}, {"rows": 3}, {"rows": 2}]
+    assert committed == ["P5", "P6", "P7", "P8", "P5"]
+    assert ask("SELECT count(*) FROM shifts GROUP BY _upload_id ORDER BY _upload_id") == [(3,), (3,), (2,), (3,), (2,)]
+    assert ask("SELECT rows FROM _uploads ORDER BY upload_id") == [(3,), (3,), (2,), (3,), (2,)]
+
+
+def test_of_a_commit_that_failed_nothing_is_said_of_any(workers, warehouse, ask, rows, monkeypatch):
+    result(warehouse.load(SCHEMA, an_upload(1), rows))
+    (one,) = workers.arguments["loads"]
+    loads = [one | {"upload_id": str(an_upload(number).id)} for number in (2, 3)]
+
+    class Failing:
+        def __init__(self, connection):
+            self.connection = connection
+
+        def __getattr__(self, name):
+            return getattr(self.connection, name)
+
+        def commit(self):
+            self.connection.rollback()
+            raise duckdb.IOException("I/O error")
+
+    monkeypatch.setattr(duckdb_loader, "_start", lambda arguments: Failing(duckdb.connect()))
+    monkeypatch.setattr(duckdb_loader, "_kept", [])
+    with pytest.raises(PipeError) as caught:
+        load_many(workers.arguments | {"loads": loads})
+
+    assert caught.value.code is Code.UNKNOWN_OUTCOME
+    assert ask("SELECT count(*) FROM _uploads") == [(1,)]
+
+
+def test_a_call_gives_the_file_back_when_its_time_is_over(workers, warehouse, rows, monkeypatch):
+    """Between transactions; large ones have one each."""
+    monkeypatch.setattr(duckdb_loader, "SMALL", 0)
     result(warehouse.load(SCHEMA, an_upload(1), rows))
     (one,) = workers.arguments["loads"]
     loads = [one | {"upload_id": str(an_upload(number).id)} for number in (2, 3)]
@@ -302,7 +365,7 @@ def test_a_new_file_can_be_read_by_the_oldest_duckdb_we_work_with(warehouse, pat
 
     assert version_of(path) == "v1.5.0+"
     before = version_of(own)
-    result(DuckDBWarehouse(Inline(), own, Clock()).load(SCHEMA, an_upload(1), rows))
+    result(DuckDBWarehouse(Inline(), own, PromptClock()).load(SCHEMA, an_upload(1), rows))
     assert version_of(own) == before
 
 

@@ -31,6 +31,14 @@ class Backlog:
 
 _NEW = ("kind", "subject", "lane", "payload", "created_at", "due_at", "claims", "failures", "fence", "reason")
 _ADD = Prepared(insert(jobs).values({name: bindparam(name) for name in _NEW}).inline())
+_SETTLE = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("job"), jobs.c.fence == bindparam("its_fence"), jobs.c.ended_at.is_(None))
+    .values(lease_until=None, reason=bindparam("why"), failures=jobs.c.failures + bindparam("failed"))
+)
+_END = Prepared(_SETTLE.values(ended_at=bindparam("now"), outcome=bindparam("how")))
+# Claims count the leases without an end, and this one has an end (IJobs.settle).
+_AGAIN = Prepared(_SETTLE.values(due_at=bindparam("again_at"), claims=0))
 
 
 def add(connection: Connection, job: Job, at: datetime) -> None:
@@ -70,17 +78,14 @@ def settle(connection: Connection, job: Job, outcome: Outcome, at: datetime) -> 
 
     :returns: False when its fence is stale: nothing was changed.
     """
-    values: dict[str, object] = {"lease_until": None, "reason": outcome.reason}
-    if outcome.done:
-        values |= {"ended_at": at, "outcome": "done"}
-    elif outcome.retry_at is not None:
-        # Claims count the leases without an end, and this one has an end (IJobs.settle).
-        values |= {"due_at": outcome.retry_at, "claims": 0}
+    values: dict[str, object] = {"job": job.id, "its_fence": job.fence, "why": outcome.reason}
+    again = not outcome.done and outcome.retry_at is not None
+    if again:
+        values["again_at"] = outcome.retry_at
     else:
-        values |= {"ended_at": at, "outcome": "dead"}
-    if not outcome.done and (outcome.failed or outcome.retry_at is None):
-        values["failures"] = jobs.c.failures + 1
-    return connection.execute(update(jobs).where(*_ours(job)).values(values)).rowcount == 1
+        values |= {"now": at, "how": "done" if outcome.done else "dead"}
+    values["failed"] = int(not outcome.done and (outcome.failed or outcome.retry_at is None))
+    return (_AGAIN if again else _END).change(connection, values) == 1
 
 
 def due(connection: Connection, kind: str, subjects: Sequence[str]) -> dict[str, datetime]:

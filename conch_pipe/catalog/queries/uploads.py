@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -18,12 +19,12 @@ from conch_pipe.catalog.tables import contents, problems, uploads
 from conch_pipe.errors import Code, PipeError
 from conch_pipe.model import Problem, State, Upload
 
-# COMPLETED is final; FAILED is left only by an operator's retry.
+# Where a state is reached from. COMPLETED is final; FAILED is left only by an operator's retry.
 _FROM = {
-    State.PENDING: (State.PROCESSING,),
-    State.PROCESSING: (State.PENDING,),
-    State.COMPLETED: (State.PROCESSING,),
-    State.FAILED: (State.PROCESSING,),
+    State.PENDING: State.PROCESSING,
+    State.PROCESSING: State.PENDING,
+    State.COMPLETED: State.PROCESSING,
+    State.FAILED: State.PROCESSING,
 }
 # What the settling of a job may write.
 _SETTLED = {"rows", "rejected", "problem", "problem_count", "finished_at", "seconds"}
@@ -218,14 +219,15 @@ def settle(
     values = {name: columns[name] for name in columns if name != "state"}
     if "seconds" in values:
         values["seconds"] = dict(values["seconds"])
-    change = update(uploads).where(uploads.c.id == upload_id)
+    about: dict[str, Any] = {"upload": upload_id}
     if "state" in columns:
         state = State(columns["state"])
         if state in (State.COMPLETED, State.FAILED):
             values.setdefault("finished_at", at)
         values["state"] = state.value
-        change = change.where(uploads.c.state.in_([origin.value for origin in _FROM[state]]))
-    if values and connection.execute(change.values(values)).rowcount != 1:
+        about["state_before"] = _FROM[state].value
+    about |= {f"new_{name}": value for name, value in values.items()}
+    if values and _change(tuple(sorted(values))).change(connection, about) != 1:
         raise PipeError(Code.CONFLICT, f"upload {upload_id} cannot become {values.get('state', 'anything')} now")
     if stored:
         _DROP_CONTENT.run(connection, {"upload_id": upload_id})
@@ -246,6 +248,15 @@ def settle(
                 for number, problem in enumerate(found, 1)
             ],
         )
+
+
+@cache
+def _change(columns: tuple[str, ...]) -> Prepared:
+    """Sets these columns of one upload."""
+    change = update(uploads).where(uploads.c.id == bindparam("upload"))
+    if "state" in columns:
+        change = change.where(uploads.c.state == bindparam("state_before"))
+    return Prepared(change.values({name: bindparam(f"new_{name}") for name in columns}))
 
 
 def reopen(connection: Connection, upload_id: UUID) -> None:
