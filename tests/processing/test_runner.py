@@ -128,7 +128,7 @@ def test_in_a_storm_jobs_are_claimed_together_and_the_first_of_them_at_once(benc
         bench.clock.advance(0.0625)
     assert bench.script.attempts == ["a", "b", "c", "d"]
 
-    bench.clock.advance(0.5)
+    bench.advance(0.5, step=0.25)  # with a look at the queue in between
     bench.add("e", "wait")
     bench.runner.nudge()
     assert bench.script.attempts[4:] == ["e"], "after a rest at once"
