@@ -28,7 +28,7 @@ from conch_pipe.errors import Code, PipeError
 LEDGER = "_uploads"
 ROW = "_row"  # the number of a record in its file
 FILE = "_file"  # in a Parquet of several uploads: the path by which one of them knows it
-SMALL = 1 << 20  # bytes of a Parquet that is loaded together with others
+SMALL = 4 << 20  # bytes of Parquet that are loaded in one transaction; what has more is loaded by itself
 # Added to the columns of the Parquet file, after them.
 OURS = (("_upload_id", "UUID"), ("_loaded_at", "TIMESTAMP"), ("_organisation", "VARCHAR"))
 POLL_S = 0.02
@@ -95,23 +95,23 @@ def load_many(arguments: dict[str, Any]) -> dict[str, Any]:
 def _portions(loads: Iterable[Load]) -> Iterator[list[Load]]:
     """Those that go into one transaction: small ones that follow each other, or a large one."""
     together: list[Load] = []
+    held = 0  # bytes of their Parquet
     for one in loads:
-        if _is_small(one):
-            together.append(one)
-            continue
-        if together:
+        size = _size(one)
+        if together and held + size > SMALL:
             yield together
-        yield [one]
-        together = []
+            together, held = [], 0
+        together.append(one)
+        held += size
     if together:
         yield together
 
 
-def _is_small(load: Load) -> bool:
+def _size(load: Load) -> int:
     try:
-        return Path(load["parquet"]).stat().st_size <= SMALL
+        return Path(load["parquet"]).stat().st_size
     except OSError:
-        return False  # its load will say so
+        return SMALL  # by itself: its load will say so
 
 
 def _may_be_of_one(error: duckdb.Error | PipeError) -> bool:

@@ -347,7 +347,7 @@ def test_of_a_commit_that_failed_nothing_is_said_of_any(workers, warehouse, ask,
 
 
 def test_a_call_gives_the_file_back_when_its_time_is_over(workers, warehouse, rows, monkeypatch):
-    """Between transactions; large ones have one each."""
+    """Between transactions; large files have one each."""
     monkeypatch.setattr(duckdb_loader, "SMALL", 0)
     result(warehouse.load(SCHEMA, an_upload(1), rows))
     (one,) = workers.arguments["loads"]
