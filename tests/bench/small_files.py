@@ -2,8 +2,8 @@
 
 Ours answers each CLOSE when the file is checked, fsynced and recorded in a committed transaction; while loading, its
 worker processes validate and load the rows meanwhile on the same cores. The others write into the page cache.
-Logins are not counted. No file is deleted before the end: for minutes after thousands of deletions ext4 needs as long to
-find a free inode as OpenSSH's server for a whole file, and only those who make files would be measured by that.
+Logins are not counted. No file is deleted before the end: for minutes after thousands of deletions ext4 takes as long
+to find a free inode as OpenSSH's server for a whole file, and only those who make files would be measured by that.
 """
 
 from __future__ import annotations
