@@ -84,9 +84,8 @@ def load_many(arguments: dict[str, Any]) -> dict[str, Any]:
                     raise
                 results += [{"rows": rows[one["upload_id"]]} for one in loads]
     except (duckdb.Error, PipeError) as error:
-        if (
-            not results or "error" not in results[-1]
-        ):  # attaching or detaching failed, or nobody knows whose fault it is
+        # Else it is told as one load's. Attaching and detaching are nobody's, nor is what may be the fault of any.
+        if not results or "error" not in results[-1]:
             raise _explain(error) from error
     _sync_names(path.parent)
     return {"results": results}
