@@ -7,11 +7,14 @@ anything else about a connection stays Twisted's.
 from __future__ import annotations
 
 from errno import EAGAIN, EWOULDBLOCK
+from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet import main, tcp
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
+
+from conch_pipe.ssh.transport.vigil import Vigil
 
 
 class BufferedProtocol(Protocol):
@@ -29,6 +32,7 @@ class Buffered:
 
     protocol: Any
     socket: Any
+    vigil: Vigil | None = None
 
     def doRead(self) -> ConnectionLost | ConnectionDone | None:
         """See tcp.Connection."""
@@ -42,6 +46,9 @@ class Buffered:
             return None if error.errno in (EAGAIN, EWOULDBLOCK) else main.CONNECTION_LOST
         if not count:
             return main.CONNECTION_DONE
+        vigil = self.vigil
+        if vigil is not None:
+            vigil.heard(self, count)
         protocol.dataCame(count)
         return None
 
@@ -54,6 +61,8 @@ class Buffered:
             except OSError:
                 sent = 0  # a broken connection shows itself when the reactor sends
             if sent == len(data):
+                if self.vigil is not None:
+                    self.vigil.told(self)
                 return
             data = data[sent:]
         super().write(data)  # type: ignore[misc]
@@ -71,7 +80,14 @@ class Buffered:
 
 
 class Server(Buffered, tcp.Server):
-    """An accepted connection."""
+    """An accepted connection.
+
+    :param vigil: of its port.
+    """
+
+    def __init__(self, vigil: Vigil, *about: Any) -> None:
+        super().__init__(*about)
+        self.vigil = vigil
 
 
 class Client(Buffered, tcp.Client):
@@ -84,4 +100,5 @@ def hasten(port: Any) -> None:
     ``Port.transport`` is Twisted's place for that. Protocols that are no BufferedProtocol get their bytes as ever.
     """
     if isinstance(port, tcp.Port):
-        port.transport = Server
+        reactor: Any = port.reactor
+        port.transport = partial(Server, Vigil(reactor))  # type: ignore[assignment]
