@@ -11,9 +11,6 @@ from functools import partial
 from socket import AddressFamily
 from typing import Any
 
-from twisted.internet.endpoints import (
-    AdoptedStreamServerEndpoint,
-)
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
@@ -36,6 +33,7 @@ from conch_pipe.processes import counts
 from conch_pipe.processes.door import Door
 from conch_pipe.processes.doors import Doors
 from conch_pipe.processes.share import COUNTS, SOCKET
+from conch_pipe.processes.shared_port import SharedSocket
 from conch_pipe.processing.checks import CHECK_MANY
 from conch_pipe.processing.ingest import stages
 from conch_pipe.processing.runner import Runner
@@ -203,8 +201,8 @@ def assemble_door(
     folder = own_spool(settings, given["number"])
     objects = stores.open_objects(settings, in_thread)
     intake = doors.intake(settings, folder, objects, catalog, happenings, reactor, in_thread, schemas)
-    endpoint = AdoptedStreamServerEndpoint(reactor, SOCKET, AddressFamily(given["family"]))
     tally = counts.take(COUNTS, given["index"])
+    endpoint = SharedSocket(reactor, SOCKET, AddressFamily(given["family"]), tally)
     key = bytes.fromhex(given["key"])
     login = doors.login(settings, catalog, happenings, reactor, report, key)
     sftp = doors.sftp(settings, endpoint, intake, catalog, happenings, reactor, login, tally, report)

@@ -136,6 +136,7 @@ class Shape:
 
 _HEADER = struct.Struct("=8sL4L16s")  # magic, processes, shape, key
 _MAGIC = b"pstally1"
+_LISTENS = 2  # in the totals, behind the two of a Count
 _LINE = 64  # of a cache: what two processes write lies in different ones
 _SHAPE = Shape()
 _KNOWN = 4096  # sources whose buckets need not be found again
@@ -193,6 +194,16 @@ class SharedTally:
         for table in (self._totals[index], self._counts[index]):
             table[:] = memoryview(bytes(table.nbytes)).cast("I")
 
+    def listen(self, does: bool) -> None:
+        """Say whether this process takes connections."""
+        self._totals[self.index][_LISTENS] = int(does)
+
+    def lead(self) -> int:
+        """How many connections this process has more than the one with the fewest, of those that take connections."""
+        totals = self._totals
+        own = totals[self.index][0]
+        return max([own - each[0] for each in totals if each[_LISTENS]], default=0)
+
     def add(self, source: str | None, connections: int, waiting: int) -> None:
         """See Tally."""
         _increase(self._totals[self.index], 0, connections, waiting)
@@ -238,7 +249,7 @@ class SharedTally:
         counts = at + _LINE
         moments = counts + shape.counted_rows * shape.counted * 8
         return (
-            memory[at : at + 8].cast("I"),
+            memory[at : at + 12].cast("I"),
             memory[counts:moments].cast("I"),
             memory[moments : at + shape.column_bytes].cast("d"),
         )
