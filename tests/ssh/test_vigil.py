@@ -9,6 +9,17 @@ from conch_pipe.ssh.transport.vigil import NEAR_S, SMALL_BYTES, Vigil
 SOON, LATE = NEAR_S / 4, NEAR_S * 2
 
 
+class Call:
+    """One of a reactor's delayed calls."""
+
+    def __init__(self, reactor, run) -> None:
+        self.reactor = reactor
+        self.run = run
+
+    def cancel(self) -> None:
+        self.reactor.due.remove(self)
+
+
 class Rounds:
     """A reactor, round by round: what is called in one is due in the next. (A Clock goes on until nothing is due.)"""
 
@@ -19,16 +30,17 @@ class Rounds:
     def seconds(self) -> float:
         return self.now
 
-    def callLater(self, delay, call) -> None:
+    def callLater(self, delay, call) -> Call:
         assert delay == 0
-        self.due.append(call)
+        self.due.append(made := Call(self, call))
+        return made
 
     def round(self, took: float) -> None:
         """One round ends so much later."""
         self.now += took
         due, self.due = self.due, []
         for call in due:
-            call()
+            call.run()
 
 
 class Watched:
@@ -129,3 +141,27 @@ def test_a_first_message_is_no_answer():
     watched.vigil.told("new")
 
     assert not watched.awake
+
+
+def test_one_that_has_left_is_not_waited_for(watched):
+    """Nothing is left to look for it; and the next one is waited for as ever."""
+    watched.exchange("near")
+    watched.vigil.told("near")
+
+    watched.vigil.gone("near")
+
+    assert not watched.awake
+    watched.vigil.heard("next", 100)
+    watched.exchange("next")
+    watched.vigil.told("next")
+    assert watched.awake
+
+
+def test_that_another_one_leaves_changes_nothing(watched):
+    """It was not the one that is waited for."""
+    watched.exchange("near")
+    watched.vigil.told("near")
+
+    watched.vigil.gone("other")
+
+    assert watched.awake

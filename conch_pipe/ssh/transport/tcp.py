@@ -87,7 +87,12 @@ class Server(Buffered, tcp.Server):
 
     def __init__(self, vigil: Vigil, *about: Any) -> None:
         super().__init__(*about)
-        self.vigil = vigil
+        self.vigil: Vigil = vigil
+
+    def connectionLost(self, reason: Failure) -> None:
+        """See IProtocol's."""
+        self.vigil.gone(self)
+        super().connectionLost(reason)
 
 
 class Client(Buffered, tcp.Client):

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import math
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 NEAR_S = 0.0002  # a peer that answers within this time is waited for, so long
 SMALL_BYTES = 32 << 10  # of one who sends more at once the next bytes are here anyway
 
 
 class Vigil:
-    """One for all connections of a port, or of a client.
+    """One for all connections of a port.
 
     :param reactor: looks at its connections again before a delayed call of 0 seconds.
     """
@@ -27,7 +27,7 @@ class Vigil:
         self._peer: object = None  # the last that was heard
         self._near = False
         self._told_at = -math.inf  # something it has not answered
-        self._awake = False
+        self._awake: IDelayedCall | None = None
 
     def heard(self, peer: object, count: int) -> None:
         """So many bytes came from a peer."""
@@ -40,11 +40,21 @@ class Vigil:
         if peer is not self._peer:
             return
         self._told_at = self._reactor.seconds()
-        if self._near and not self._awake:
-            self._awake = True
-            self._reactor.callLater(0, self._look)
+        if self._near and self._awake is None:
+            self._stay()
+
+    def gone(self, peer: object) -> None:
+        """The peer is there no more."""
+        if peer is self._peer:
+            self._peer, self._near = None, False
+            if self._awake is not None:
+                self._awake.cancel()
+                self._awake = None
+
+    def _stay(self) -> None:
+        self._awake = self._reactor.callLater(0, self._look)
 
     def _look(self) -> None:
-        self._awake = self._near and self._reactor.seconds() - self._told_at < NEAR_S
-        if self._awake:
-            self._reactor.callLater(0, self._look)
+        self._awake = None
+        if self._near and self._reactor.seconds() - self._told_at < NEAR_S:
+            self._stay()
