@@ -52,8 +52,9 @@ class SharedPort(tcp.Port):
 
     def _waited(self) -> None:
         self._waiting = None
-        self.startReading()
-        self._accept()
+        if not self.disconnecting:  # connectionLost is about to come
+            self.startReading()
+            self._accept()
 
     def _accept(self) -> None:
         self.numberAccepts = 1  # the next one is looked at anew

@@ -166,3 +166,37 @@ async def test_a_port_that_is_closed_while_it_waits_leaves_no_timer(shared):
 
     assert port._waiting is None
     assert first.came == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_wait_that_ends_while_the_port_is_being_closed_takes_nobody(shared):
+    """The socket lives on in other processes: a reader that stayed behind would be called for ever."""
+    both = shared(2)
+    first = both.listen(0)
+    both.tallies[0].add(None, 1, 1)
+    both.tallies[1].listen(True)
+    port = both.ports.pop()
+    both.connect()
+    port.doRead()
+
+    closed = port.stopListening()
+    port._waiting.cancel()
+    port._waited()
+
+    assert port not in reactor.getReaders()
+    await closed
+    assert first.came == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_process_that_has_died_does_not_count(shared):
+    """Its parent clears its column; else everybody would wait for it with each connection."""
+    both = shared(2)
+    both.tallies[1].listen(True)
+    both.tallies[0].listen(True)
+    both.tallies[0].add(None, 1, 1)
+    assert both.tallies[0].lead() == 1
+
+    both.tallies[0].forget(1)
+
+    assert both.tallies[0].lead() == 0
