@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import socket
+from functools import partial
 
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
+
+from conch_pipe.ssh.transport.tcp import Server, hasten
 from conch_pipe.ssh.transport.vigil import NEAR_S, SMALL_BYTES, Vigil
 
 SOON, LATE = NEAR_S / 4, NEAR_S * 2
@@ -165,3 +173,54 @@ def test_that_another_one_leaves_changes_nothing(watched):
     watched.vigil.gone("other")
 
     assert watched.awake
+
+
+class Echo(Protocol):
+    """Says again what it hears, from a buffer of its own; ``factory.lost`` fires at the end."""
+
+    def __init__(self) -> None:
+        self.room = bytearray(100)
+
+    def roomForData(self) -> memoryview:
+        return memoryview(self.room)
+
+    def dataCame(self, count: int) -> None:
+        self.transport.write(bytes(self.room[:count]))
+        self.factory.client.shutdown(socket.SHUT_WR)
+
+    def connectionLost(self, reason) -> None:
+        self.factory.lost.callback(None)
+
+
+class Noted:
+    """A vigil that only notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[str, int]] = []
+
+    def heard(self, peer, count) -> None:
+        self.notes.append(("heard", count))
+
+    def told(self, peer) -> None:
+        self.notes.append(("told", 0))
+
+    def gone(self, peer) -> None:
+        self.notes.append(("gone", 0))
+
+
+@pytest_twisted.ensureDeferred
+async def test_connections_say_what_they_hear_and_tell_and_that_they_end():
+    """All of one port to the same vigil."""
+    factory, noted = Factory.forProtocol(Echo), Noted()
+    factory.noisy, factory.lost = False, Deferred()
+    port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+    hasten(port)
+    assert isinstance(port.transport.args[0], Vigil)
+    port.transport = partial(Server, noted)
+
+    with socket.create_connection(("127.0.0.1", port.getHost().port)) as factory.client:
+        factory.client.sendall(b"word")
+        await factory.lost
+
+    assert noted.notes == [("heard", 4), ("told", 0), ("gone", 0)]
+    await port.stopListening()
